@@ -1,0 +1,62 @@
+# The commands of the house. Each works alone in a fresh clone and is quick the second time.
+#
+#   make demo        install, then simulate, train, predict and draw in ./demo-run
+#   make test        install, then lint and the test suite
+#   make test-slow   the long proofs: kills, cold compiles, two processes
+#   make bench       the tables beside the peers
+#   make lint        ruff, mypy, import contracts
+#   make clean       remove what the other commands made
+#
+# PYTHON=/path/to/python chooses the interpreter (3.11 or newer), PYTEST="..." adds options to pytest.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PYTEST ?=
+JOBS ?= 2
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+RUN_PYTEST = OMP_NUM_THREADS=1 MPLBACKEND=agg $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-slow bench lint clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+install: $(STAMP)
+
+# torch first and alone: nothing that comes later may bring another one.
+$(STAMP): pyproject.toml constraints.txt
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "sciops needs python 3.11 or newer, found '$(PYTHON)': set PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@test -x $(BIN)/python || { echo "creating $(VENV)"; "$(PYTHON)" -m venv $(VENV); }
+	@echo "installing the pinned dependencies into $(VENV) (minutes the first time)"
+	@$(PIP) install -c constraints.txt "setuptools>=77" torch==2.13.0
+	@$(PIP) install -c constraints.txt --no-build-isolation -e ".[test]"
+	@touch $@
+
+demo: $(STAMP)
+	@MPLBACKEND=agg $(BIN)/python examples/demo.py
+
+test: lint
+	$(RUN_PYTEST) -n $(JOBS) --doctest-modules -m "not slow and not benchmark" \
+		--cov --cov-report=term:skip-covered $(PYTEST) sciops tests
+
+test-slow: $(STAMP)
+	$(RUN_PYTEST) -m slow $(PYTEST) tests
+
+bench: $(STAMP)
+	$(RUN_PYTEST) -m benchmark -s $(PYTEST) tests
+
+lint: $(STAMP)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info demo-run .coverage htmlcov
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find sciops tests examples -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,36 @@
+"""Function spaces and files: axes, grids, fields, lazy data sets, statistics. Public names load when first used."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+_NAMES = {
+    "Axis": "sciops.data.axis",
+    "Field": "sciops.data.field",
+    "FunctionDataset": "sciops.data.function_dataset",
+    "Grid": "sciops.data.domain",
+    "Normaliser": "sciops.data.statistics",
+    "Statistics": "sciops.data.statistics",
+    "open": "sciops.data.files",
+    "write": "sciops.data.files",
+}
+__all__ = ["Axis", "Field", "FunctionDataset", "Grid", "Normaliser", "Statistics", "open", "write"]
+
+if TYPE_CHECKING:
+    from sciops.data.axis import Axis
+    from sciops.data.domain import Grid
+    from sciops.data.field import Field
+    from sciops.data.files import open, write
+    from sciops.data.function_dataset import FunctionDataset
+    from sciops.data.statistics import Normaliser, Statistics
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _NAMES:
+        raise AttributeError(f"module 'sciops.data' has no attribute {name!r}")
+    return getattr(importlib.import_module(_NAMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

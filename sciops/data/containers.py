@@ -1,0 +1,206 @@
+"""Files that hold arrays by name: which container a file is, by its first bytes, and how each one opens.
+
+Nothing pickled is ever loaded: MATLAB variables and NumPy members that are no plain arrays are left aside or refused,
+and PyTorch files load with ``weights_only=True``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+
+from sciops.data.safety import first_line, is_pickle
+from sciops.errors import DataError, SciopsError, UnsafeFileError
+
+__all__ = ["OPENERS", "SKIPPED_CLASSES", "Array", "first_line", "reading", "sniff"]
+
+Array = np.ndarray[Any, np.dtype[Any]]
+_TORCH_LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
+_READ_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, EOFError, IndexError)
+_KINDS = {
+    **dict.fromkeys((".h5", ".hdf5", ".hdf", ".nc", ".nc4", ".he5"), "HDF5"),
+    **dict.fromkeys((".pt", ".pth"), "PyTorch"),
+    ".mat": "MATLAB",
+    ".npz": "NumPy .npz",
+}
+SKIPPED_CLASSES = {"cell", "struct", "char", "function_handle", "object", "opaque", "sparse"}
+"""Classes of MATLAB that are no arrays of numbers."""
+
+
+@contextlib.contextmanager
+def reading(path: Path, name: str | None = None) -> Iterator[None]:
+    """Turn what h5py, scipy, numpy, torch and zipfile raise on a bad file into one line with its name."""
+    what = "" if name is None else f" when reading {name!r}"
+    try:
+        yield
+    except SciopsError:
+        raise
+    except PermissionError as error:
+        raise DataError(f"{path}: no permission to read it; change it with chmod or ask its owner") from error
+    except pickle.UnpicklingError as error:
+        raise UnsafeFileError(
+            f"{path}: holds pickled Python objects, which are never run; save tensors and numbers only "
+            f"(torch.save({{'x': x, 'y': y}}, ...))"
+        ) from error
+    except (*_READ_ERRORS, zipfile.BadZipFile) as error:
+        hint = "get the file anew"
+        if "filter" in str(error):
+            hint = "its compression needs a plugin: pip install hdf5plugin and import hdf5plugin first"
+        raise DataError(f"{path}: truncated or corrupt{what} ({first_line(error)}); {hint}") from error
+
+
+def sniff(path: Path) -> str:
+    """The container of a file by its first bytes, whatever its name says.
+
+    Raises
+    ------
+    UnsafeFileError
+        If it is a pickle.
+    DataError
+        If it is empty, or none of the containers.
+    """
+    with reading(path):
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            head = file.read(128)
+    if size == 0:
+        raise DataError(f"{path}: the file is empty (0 bytes); get the file anew")
+    if h5py.is_hdf5(path) or head.startswith((b"\x89HDF", b"MATLAB 7.3 MAT-file")):
+        return "hdf5"
+    if head.startswith(b"MATLAB 5.0 MAT-file"):
+        return "matlab"
+    if head.startswith(b"PK\x03\x04"):
+        return _sniff_zip(path)
+    if head.startswith(_TORCH_LEGACY):
+        return "torch"
+    if is_pickle(path):
+        raise UnsafeFileError(
+            f"{path}: a Python pickle, which could run any code and is never loaded; re-save its arrays where you "
+            f"trust it, for example by numpy.savez('data.npz', x=x, y=y)"
+        )
+    kind = _KINDS.get(path.suffix.lower())
+    claim = f"not {kind} though its name says so" if kind else "unknown format"
+    raise DataError(
+        f"{path}: {claim} (first bytes {head[:8].hex(' ')}): truncated, corrupt or another format; "
+        f"HDF5, netCDF4, MATLAB .mat, .npz and .pt are read"
+    )
+
+
+def _sniff_zip(path: Path) -> str:
+    with reading(path), zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    if any(name.endswith("/data.pkl") or name == "data.pkl" for name in names):
+        return "torch"
+    if names and all(name.endswith(".npy") for name in names):
+        return "npz"
+    pickled = [name for name in names if name.endswith((".pkl", ".pickle"))]
+    if pickled:
+        raise UnsafeFileError(f"{path}: a zip archive with the pickle {pickled[0]!r}, which is never loaded")
+    raise DataError(f"{path}: a zip archive that is neither .npz nor .pt; it holds {', '.join(names[:8]) or 'nothing'}")
+
+
+class _Arrays(dict[str, Any]):
+    """Arrays by name that can be closed, as the file cache asks."""
+
+    def close(self) -> None:
+        self.clear()
+
+
+def _open_hdf5(path: str, mode: str = "r") -> h5py.File:
+    return h5py.File(path, mode)
+
+
+def _open_matlab(path: str, mode: str = "r") -> _Arrays:
+    from scipy.io import loadmat, whosmat
+
+    names = [name for name, _, kind in whosmat(path) if kind not in SKIPPED_CLASSES]
+    loaded = loadmat(path, variable_names=names) if names else {}
+    return _Arrays({name: loaded[name] for name in names})
+
+
+def _open_npz(path: str, mode: str = "r") -> _Arrays:
+    arrays = _Arrays()
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            name = member.filename.removesuffix(".npy")
+            with archive.open(member) as stream:
+                shape, fortran, dtype = _npy_header(stream)
+                if dtype.hasobject:
+                    raise UnsafeFileError(
+                        f"{path}: {name!r} is an array of Python objects, which is a pickle and never loaded; re-save "
+                        f"its parts as plain arrays where you trust it, for example numpy.savez('data.npz', "
+                        f"{name}0={name}[0], {name}1={name}[1])"
+                    )
+                if member.compress_type == zipfile.ZIP_STORED and np.prod(shape) > 0:
+                    arrays[name] = _mapped(path, member, stream.tell(), shape, fortran, dtype)
+                    continue
+            with archive.open(member) as stream:
+                arrays[name] = np.lib.format.read_array(stream, allow_pickle=False)
+    return arrays
+
+
+def _npy_header(stream: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    version = np.lib.format.read_magic(stream)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return read(stream)
+
+
+def _mapped(path: str, member: zipfile.ZipInfo, skip: int, shape: Any, fortran: bool, dtype: Any) -> Array:
+    """An uncompressed member of a zip as a memory map: its values start after the local header (30 bytes and names)."""
+    with Path(path).open("rb") as file:
+        file.seek(member.header_offset + 26)
+        name, extra = np.frombuffer(file.read(4), "<u2").tolist()
+    offset = member.header_offset + 30 + name + extra + skip
+    return np.memmap(path, dtype, "r", offset, shape, "F" if fortran else "C")
+
+
+def _open_torch(path: str, mode: str = "r") -> _Arrays:
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except RuntimeError as error:
+        if "TorchScript" in str(error):
+            raise pickle.UnpicklingError(str(error)) from error
+        if "mmap can only be used" not in str(error):
+            raise
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    return _Arrays({name: _numpy(tensor) for name, tensor in _tensors(loaded)})
+
+
+def _tensors(loaded: Any, prefix: str = "") -> Iterator[tuple[str, torch.Tensor]]:
+    """The tensors and numbers of nested dicts and lists; a bare tensor is named data."""
+    if isinstance(loaded, torch.Tensor):
+        yield prefix.rstrip("/") or "data", loaded
+    elif isinstance(loaded, bool | int | float | complex):
+        yield prefix.rstrip("/") or "data", torch.as_tensor(loaded, dtype=_number_dtype(loaded))
+    elif isinstance(loaded, Mapping | list | tuple):
+        items = loaded.items() if isinstance(loaded, Mapping) else enumerate(loaded)
+        for key, value in items:
+            yield from _tensors(value, f"{prefix}{key}/")
+
+
+def _number_dtype(value: complex) -> torch.dtype:
+    dtypes = {bool: torch.bool, int: torch.int64, float: torch.float64}
+    return dtypes.get(type(value), torch.complex128)
+
+
+def _numpy(tensor: torch.Tensor) -> Array:
+    tensor = tensor.detach()
+    if tensor.layout != torch.strided:
+        tensor = tensor.to_dense()
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).resolve_conj().resolve_neg().numpy()
+
+
+OPENERS: dict[str, Callable[[str], Any]] = {
+    "hdf5": _open_hdf5,
+    "matlab": _open_matlab,
+    "npz": _open_npz,
+    "torch": _open_torch,
+}

@@ -1,0 +1,44 @@
+"""netCDF4, and any HDF5 with dimension scales: what `sciops.data.write` writes, and what xarray opens by itself."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from sciops.data.containers import reading
+from sciops.data.layouts import Contents, Layout, Options, register
+from sciops.data.storage import plain
+from sciops.errors import LayoutError
+
+
+@register("native")
+class Native(Layout):
+    """Dimensions by name from the dimension scales of the file; numbers keep the file's units, times stay numbers."""
+
+    def detect(self, contents: Contents) -> str | None:
+        """See `Layout.detect`."""
+        if contents.container != "hdf5" or contents.matlab or not contents.self_describing:
+            return None
+        return "netCDF4/HDF5 with dimension scales"
+
+    def read(self, contents: Contents, options: Options) -> xr.Dataset:
+        """See `Layout.read`."""
+        contents.close()
+        try:
+            with reading(contents.path):
+                ds = xr.open_dataset(
+                    contents.path, engine="h5netcdf", cache=False, decode_times=False, decode_timedelta=False
+                )
+        except Exception as error:
+            if "dimension scale" in str(error):
+                raise LayoutError(f"{contents.path}: some arrays have no dimension scales; use dims=") from error
+            raise
+        if not ds.data_vars and any("/" in name for name in contents.entries):
+            raise LayoutError(f"{contents.path}: the root group holds no variables; declare those of groups by dims=")
+        ds.attrs = {str(name): plain(value) for name, value in ds.attrs.items()}
+        channels = ds.attrs.get("channel_dims")
+        if channels is not None:
+            ds.attrs["channel_dims"] = [str(dim) for dim in np.atleast_1d(channels)]
+        if options.coords:
+            raise LayoutError(f"{contents.path}: its coordinates come from the file; coords= goes with dims=")
+        return ds

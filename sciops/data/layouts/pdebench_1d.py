@@ -1,0 +1,47 @@
+"""One-dimensional PDEBench trajectories: ``tensor`` (b, t, x) of advection, Burgers and reaction-diffusion."""
+
+from __future__ import annotations
+
+import xarray as xr
+
+from sciops.data.assembly import assemble
+from sciops.data.layouts import Contents, Layout, Options, register
+from sciops.errors import LayoutError
+
+_PARAMETERS = ("beta", "Nu", "rho", "Rho")
+
+
+@register("pdebench-1d")
+class PDEBench1D(Layout):
+    """``tensor``, ``x-coordinate``, ``t-coordinate`` (one longer than the times: the last is dropped).
+
+    The parameters are root attributes: ``beta`` (advection), ``Nu`` (Burgers), ``Nu`` and ``rho`` (reaction-diffusion).
+    """
+
+    def detect(self, contents: Contents) -> str | None:
+        """See `Layout.detect`."""
+        entries = contents.entries
+        names = {"tensor", "x-coordinate", "t-coordinate"}
+        if contents.container != "hdf5" or contents.self_describing or not names <= set(entries):
+            return None
+        if len(entries["tensor"].shape) != 3 or "y-coordinate" in entries:
+            return None
+        found = ", ".join(name for name in _PARAMETERS if name in contents.attributes) or "none"
+        return f"HDF5 with tensor {entries['tensor'].shape} and its coordinates, as PDEBench 1D; parameters: {found}"
+
+    def read(self, contents: Contents, options: Options) -> xr.Dataset:
+        """See `Layout.read`."""
+        times = contents.read("t-coordinate").reshape(-1)
+        steps = contents.entries["tensor"].shape[1]
+        if times.size not in (steps, steps + 1):
+            raise LayoutError(
+                f"{contents.path}: 't-coordinate' has {times.size} times, 'tensor' {steps}; {steps} or {steps + 1} fit"
+            )
+        parameters = {name: contents.attributes[name] for name in _PARAMETERS if name in contents.attributes}
+        return assemble(
+            contents,
+            options,
+            variables={"tensor": ("sample", "time", "x")},
+            coords={"time": times[:steps], "x": "x-coordinate"},
+            parameters=parameters,
+        )

@@ -1,0 +1,8 @@
+"""Neural operators: maps from functions to functions, entered by short name in `registry`."""
+
+from __future__ import annotations
+
+from sciops.operators.base import NeuralOperator, registry
+from sciops.operators.fno import FNO
+
+__all__ = ["FNO", "NeuralOperator", "registry"]

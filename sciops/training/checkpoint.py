@@ -1,0 +1,196 @@
+"""The checkpoint of a run: one file, replaced atomically, from which training goes on to the same bits."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch import callbacks
+from torch import Tensor
+
+from sciops.errors import InputError, TrainingError
+
+_AGREE_EVERY = 16  # steps between the messages by which processes agree to save: one costs as much as a small step
+
+
+class Interrupted(Exception):  # noqa: N818 - a request, not an error; Lightning would exit on KeyboardInterrupt
+    """Training was asked to stop, and has saved its checkpoint if it has a folder."""
+
+
+class RunCheckpoint(callbacks.Checkpoint):
+    """Saves the whole state of training to ``last.ckpt``, between two steps.
+
+    The file holds weights, normalisers, averaged and best weights, optimiser, schedule, position in the data, loops,
+    metrics, early stopping, the random state of every process, and the settings of the run; tensors and plain values
+    only. It is written under another name, flushed to the disk and renamed, so a run killed at any moment leaves the
+    previous or the new checkpoint, never a torn one. It is saved when `seconds` have passed or every `steps` steps, at the
+    end of training, and when the run is interrupted by Ctrl-C or SIGTERM.
+
+    Parameters
+    ----------
+    folder
+        Where the file is kept, or None to save nothing.
+    seconds
+        Time between two checkpoints.
+    steps
+        Steps between two checkpoints as well, or None.
+    settings
+        Plain values that are kept in the file.
+
+    Raises
+    ------
+    InputError
+        `seconds` or `steps` not positive.
+
+    Examples
+    --------
+    >>> RunCheckpoint(Path("run"), seconds=60.0).path.name
+    'last.ckpt'
+    """
+
+    def __init__(
+        self,
+        folder: Path | None,
+        *,
+        seconds: float = 60.0,
+        steps: int | None = None,
+        settings: dict[str, Any] | None = None,
+    ) -> None:
+        if not seconds > 0:
+            raise InputError(f"the time between checkpoints must be positive, got {seconds}")
+        if steps is not None and steps < 1:
+            raise InputError(f"the steps between checkpoints must be at least 1, got {steps}")
+        self.path = None if folder is None else folder / "last.ckpt"
+        self.seconds, self.steps, self.settings = seconds, steps, dict(settings or {})
+        self._saved_at = time.monotonic()
+        self._saved_step = -1
+        self._interrupted = False
+        self._random: dict[str, list[Tensor]] = {}
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        self._saved_at, self._saved_step = time.monotonic(), trainer.global_step
+        for device, states in self._random.items():
+            if trainer.global_rank < len(states):
+                state = states[trainer.global_rank].cpu()
+                if device == "cpu":
+                    torch.set_rng_state(state)
+                elif torch.cuda.is_available():
+                    torch.cuda.set_rng_state(state)
+        self._random = {}
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if batch_idx + 1 < trainer.num_training_batches:  # the last step of an epoch is saved after its validation
+            self._save_or_stop(trainer)
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        if trainer.should_stop or trainer.fit_loop.epoch_progress.current.processed == trainer.max_epochs:
+            self.save(trainer)
+        else:
+            self._save_or_stop(trainer)
+
+    def state_dict(self) -> dict[str, Any]:
+        cuda = torch.cuda.is_available() and torch.cuda.is_initialized()
+        random = {
+            "cpu": _gathered(torch.get_rng_state()),
+            "cuda": _gathered(torch.cuda.get_rng_state()) if cuda else [],
+        }
+        return {"settings": dict(self.settings), "random": random}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._random = state_dict["random"]
+
+    def save(self, trainer: lightning.Trainer) -> None:
+        """Writes the checkpoint, once a step; every process takes part."""
+        if self.path is None or self._saved_step == trainer.global_step:
+            return
+        temporary = self.path.with_suffix(".writing")
+        try:
+            trainer.save_checkpoint(temporary)
+            if trainer.is_global_zero:
+                with temporary.open("rb+") as file:
+                    os.fsync(file.fileno())
+                os.replace(temporary, self.path)
+        except (OSError, RuntimeError) as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise TrainingError(
+                f"cannot write the checkpoint {self.path}: {error}; free space or choose another folder"
+            ) from error
+        trainer.strategy.barrier()
+        self._saved_at, self._saved_step = time.monotonic(), trainer.global_step
+
+    def _save_or_stop(self, trainer: lightning.Trainer) -> None:
+        late = time.monotonic() - self._saved_at >= self.seconds
+        if trainer.world_size > 1:
+            late, stop = False, False
+            if trainer.global_step % _AGREE_EVERY == 0:
+                wishes = [float(time.monotonic() - self._saved_at >= self.seconds), float(self._interrupted)]
+                votes = torch.tensor(wishes, device=trainer.strategy.root_device)
+                late, stop = (trainer.strategy.reduce(votes, reduce_op="sum") > 0).tolist()
+        else:
+            stop = self._interrupted
+        if stop or late or (self.steps is not None and trainer.global_step % self.steps == 0):
+            self.save(trainer)
+        if stop:
+            raise Interrupted
+
+    @contextlib.contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """While it lasts, the first Ctrl-C or SIGTERM asks for a stop after the step; the second acts at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+        def ask(number: int, frame: FrameType | None) -> None:
+            self._interrupted = True
+            signal.signal(number, previous[signal.Signals(number)])
+
+        for number in previous:
+            signal.signal(number, ask)
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+
+def _gathered(state: Tensor) -> list[Tensor]:
+    """The states of all processes, in the order of their ranks."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return [state]
+    states: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(states, state)
+    return states
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """The settings of the run that wrote a checkpoint, read with ``weights_only=True``.
+
+    Raises
+    ------
+    TrainingError
+        The file cannot be read, or is not such a checkpoint.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        settings: dict[str, Any] = state["callbacks"][RunCheckpoint.__qualname__]["settings"]
+    except pickle.UnpicklingError as error:
+        raise TrainingError(
+            f"{path} is not a training checkpoint of tensors and plain values; it is not loaded"
+        ) from error
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, TypeError) as error:
+        raise TrainingError(f"cannot read the checkpoint {path}: {error}; train into another folder") from error
+    return settings

@@ -1,0 +1,322 @@
+"""`train`: an operator and two data sets in, a trained operator out; killed at any moment, it goes on where it was."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import logging
+import math
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import lightning
+import torch
+from torch import Tensor, nn
+
+from sciops.data.function_dataset import FunctionDataset
+from sciops.errors import InputError, TrainingError, did_you_mean
+from sciops.training.callbacks import PatientStopping, WeightAverage
+from sciops.training.checkpoint import Interrupted, RunCheckpoint, read_settings
+from sciops.training.data_module import OperatorData
+from sciops.training.logs import Metrics, RichProgress, Row
+from sciops.training.losses import RelativeL2, losses
+from sciops.training.module import OperatorModule, Optimisation, Rollout
+
+Precision = Literal["32", "64", "bf16-mixed"]
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What training gives.
+
+    Parameters
+    ----------
+    module
+        The operator between physical fields, in evaluation mode on the CPU, with the averaged weights of the epoch with
+        the smallest validation error.
+    history
+        One row an epoch: epoch, step, learning_rate, train_loss, validation_error.
+    best_error, best_epoch
+        The smallest validation error and the epoch that had it.
+    epochs
+        Epochs run, over all resumed parts.
+    seconds
+        Wall time of this call.
+    stopped_early
+        Whether the patience was used up before the last epoch.
+    """
+
+    module: OperatorModule
+    history: tuple[Row, ...]
+    best_error: float
+    best_epoch: int
+    epochs: int
+    seconds: float
+    stopped_early: bool
+
+    @property
+    def model(self) -> nn.Module:
+        """The trained model, from normalised inputs to normalised outputs."""
+        return self.module.model
+
+
+def train(
+    model: nn.Module,
+    train_set: FunctionDataset,
+    validation_set: FunctionDataset,
+    *,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float = 1e-3,
+    weight_decay: float = 1e-4,
+    loss: str | Callable[[Tensor, Tensor], Tensor] = "l2",
+    input_normaliser: nn.Module | None = None,
+    output_normaliser: nn.Module | None = None,
+    parameter_normaliser: nn.Module | None = None,
+    rollout: Rollout | None = None,
+    symmetries: Sequence[str] = (),
+    clip: float = 1.0,
+    warmup: float = 0.1,
+    average: float = 0.999,
+    patience: int | None = None,
+    validate_every: int = 1,
+    seed: int = 0,
+    workers: int = 0,
+    run_dir: str | Path | None = None,
+    resume: bool = False,
+    checkpoint_seconds: float = 60.0,
+    checkpoint_steps: int | None = None,
+    tensorboard: bool = True,
+    device: str = "auto",
+    precision: Precision = "32",
+    devices: int = 1,
+    strategy: str | Any = "auto",
+    progress: bool = True,
+) -> TrainingResult:
+    r"""Trains an operator by AdamW with a one-cycle learning rate, on the mean relative error of fields.
+
+    Every step, every validation and every random number depends on the arguments alone: a run that was killed and
+    resumed, or that reads its data with another number of workers, ends with the same bits on the same machine.
+
+    Parameters
+    ----------
+    model
+        ``model(x)`` or, when the data has parameters, ``model(x, parameters)``; between normalised fields
+        ``(batch, channel, *space)``. It is trained in place.
+    train_set, validation_set
+        Function data sets with the same variables.
+    epochs, batch_size
+        Passes over the training set; items in one step, over all processes. The last incomplete batch of an epoch is
+        left out.
+    learning_rate, weight_decay, clip, warmup
+        See `Optimisation`.
+    loss
+        ``"l2"``, ``"h1"``, or a function of prediction and target in their own units.
+    input_normaliser, output_normaliser, parameter_normaliser
+        Modules with ``forward`` and ``inverse``, kept in the checkpoint; None uses fields as they are.
+    rollout
+        None for a map, or how a trajectory is stepped; see `Rollout`.
+    symmetries
+        Symmetries of the problem, by which training items are moved at random.
+    average
+        Decay of the averaged weights; see `WeightAverage`.
+    patience
+        Validations without a smaller error before training stops; None trains all epochs.
+    validate_every
+        Epochs between two validations; the last epoch is always validated.
+    seed
+        Seed of the order, the augmentation and the noise. (The model comes with its weights.)
+    workers
+        Reading processes, for data that does not fit in memory.
+    run_dir
+        Folder for ``checkpoints/last.ckpt``, ``metrics.csv`` and ``tensorboard/``; None writes nothing.
+    resume
+        Go on from the checkpoint in `run_dir`; without one there, begin.
+    checkpoint_seconds, checkpoint_steps
+        Time and, if given, steps between two checkpoints.
+    tensorboard
+        Whether to write the TensorBoard log.
+    device
+        ``"auto"``, ``"cpu"`` or ``"cuda"``.
+    precision
+        ``"32"``, ``"64"`` or ``"bf16-mixed"``.
+    devices, strategy
+        Processes on this machine, and ``"auto"``, ``"ddp"``, ``"fully_sharded"`` or a Lightning strategy.
+    progress
+        Whether to show the progress bar.
+
+    Returns
+    -------
+    TrainingResult
+
+    Raises
+    ------
+    InputError
+        An argument out of range.
+    TrainingError
+        A loss that is not finite, a folder that holds another run, or a checkpoint that cannot be read or written.
+    KeyboardInterrupt
+        On Ctrl-C, after the checkpoint was saved; the message says how to go on.
+
+    References
+    ----------
+    Loshchilov and Hutter, Decoupled weight decay regularization, ICLR 2019.
+    Smith and Topin, Super-convergence, 2018.
+    """
+    began = time.monotonic()
+    for name, value in (("epochs", epochs), ("devices", devices), ("validate_every", validate_every)):
+        if value < 1:
+            raise InputError(f"{name} must be at least 1, got {value}")
+    if precision not in get_args(Precision):
+        raise InputError(f"unknown precision {precision!r}{did_you_mean(precision, get_args(Precision))}")
+    data = OperatorData(
+        train_set,
+        validation_set,
+        batch_size=batch_size,
+        seed=seed,
+        symmetries=symmetries,
+        workers=workers,
+        dtype=torch.float64 if precision == "64" else torch.float32,
+    )
+    grid = train_set.grid
+    optimisation = Optimisation(learning_rate=learning_rate, weight_decay=weight_decay, clip=clip, warmup=warmup)
+    module = OperatorModule(
+        model,
+        loss=losses[loss](grid) if isinstance(loss, str) else loss,
+        metric=RelativeL2(grid),
+        input_normaliser=input_normaliser,
+        output_normaliser=output_normaliser,
+        parameter_normaliser=parameter_normaliser,
+        rollout=rollout,
+        optimisation=optimisation,
+        total_steps=epochs * data.steps_per_epoch,
+        validate_every=validate_every,
+        seed=seed,
+    )
+    module.to(data.dtype)
+    module.sharded = strategy == "fully_sharded"
+    settings = {
+        "epochs": epochs,
+        "batch_size": data.batch_size,
+        "learning_rate": learning_rate,
+        "weight_decay": weight_decay,
+        "clip": clip,
+        "warmup": warmup,
+        "average": average,
+        "seed": seed,
+        "precision": precision,
+        "loss": loss if isinstance(loss, str) else type(loss).__name__,
+        "rollout": None if rollout is None else asdict(rollout),
+        "symmetries": list(symmetries),
+        "patience": patience,
+        "validate_every": validate_every,
+        "model": f"{type(model).__name__} with {sum(p.numel() for p in model.parameters())} weights",
+    }
+    folder = Path(run_dir) if run_dir is not None else None
+    start = _start(folder, resume=resume, settings=settings)
+    metrics = Metrics(folder, tensorboard=tensorboard)
+    weights = WeightAverage(average)
+    stopping = PatientStopping(patience) if patience is not None else None
+    checkpoint = RunCheckpoint(
+        folder / "checkpoints" if folder else None,
+        seconds=checkpoint_seconds,
+        steps=checkpoint_steps,
+        settings=settings,
+    )
+    callbacks: list[Any] = [weights, metrics, *([stopping] if stopping else []), checkpoint]
+    if progress:
+        callbacks.append(RichProgress(metrics, batch_size=data.batch_size))
+    whole = copy.deepcopy(model) if module.sharded else model
+    with _quiet(), checkpoint.interruptible():
+        trainer = lightning.Trainer(
+            accelerator="gpu" if device == "cuda" else device,
+            devices=devices,
+            strategy=_strategy(strategy, devices),
+            precision="bf16-mixed" if precision == "bf16-mixed" else "32-true",  # "true": tensors keep their dtype
+            max_epochs=epochs,
+            callbacks=callbacks,
+            logger=False,
+            enable_progress_bar=progress,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+            default_root_dir=folder,
+        )
+        try:
+            trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
+        except (Interrupted, SystemExit):  # Lightning exits on a second Ctrl-C
+            left = f"go on with run_dir={str(folder)!r}, resume=True" if folder else "nothing is saved without run_dir"
+            raise KeyboardInterrupt(
+                f"training stopped at epoch {trainer.current_epoch}, step {trainer.global_step}; {left}"
+            ) from None
+    metrics.write(trainer.is_global_zero)
+    if weights.best:
+        best = weights.best_state()
+    else:
+        best = {**module.model.state_dict(), **weights.averaged()}
+    module.model = whole
+    whole.load_state_dict(best)
+    return TrainingResult(
+        module=module.cpu().eval(),
+        history=tuple(metrics.rows),
+        best_error=weights.best_error if weights.best else math.nan,
+        best_epoch=weights.best_epoch,
+        epochs=len(metrics.rows),
+        seconds=time.monotonic() - began,
+        stopped_early=stopping is not None and stopping.stopped and len(metrics.rows) < epochs,
+    )
+
+
+def _start(folder: Path | None, *, resume: bool, settings: dict[str, Any]) -> Path | None:
+    """The checkpoint to begin from, if the folder has one and it belongs to this run."""
+    if folder is None:
+        if resume:
+            raise InputError("resume=True needs run_dir, the folder of the run to go on with")
+        return None
+    path = folder / "checkpoints" / "last.ckpt"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(f"cannot make the run folder {folder}: {error}; choose another folder") from error
+    if not path.exists():
+        return None
+    if not resume:
+        raise TrainingError(f"{folder} already holds a training run; go on with resume=True or choose another folder")
+    saved = read_settings(path)
+    for name, value in settings.items():
+        if saved.get(name) != value:
+            raise TrainingError(
+                f"cannot resume {folder}: {name} was {saved.get(name)!r} and is now {value!r}; "
+                f"use {name}={saved.get(name)!r}, or train into another folder"
+            )
+    return path
+
+
+def _strategy(strategy: str | Any, devices: int) -> Any:
+    if strategy == "fully_sharded":
+        from lightning.pytorch.strategies import ModelParallelStrategy
+
+        return ModelParallelStrategy(
+            data_parallel_size=devices, tensor_parallel_size=1, save_distributed_checkpoint=False
+        )
+    return strategy
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Lightning's banners and tips; errors still come through."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"lightning\.")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from sciops.data import Axis, conventions
+from sciops.data.axis import KINDS
+from sciops.errors import DataError, DomainError
+
+
+def dataset(axis: Axis, **attrs) -> xr.Dataset:
+    return xr.Dataset(
+        {"u": (("sample", axis.name), np.zeros((3, axis.size))), "nu": ("sample", np.ones(3))},
+        coords={axis.name: conventions.coordinate(axis)},
+        attrs=attrs,
+    )
+
+
+def test_the_marked_dimensions_are_found() -> None:
+    ds = xr.Dataset(
+        {
+            "u": (("run", "step", "part", "x", "y"), np.zeros((2, 3, 4, 5, 6))),
+            "mask": (("x", "y"), np.ones((5, 6), bool)),
+            "history": (("run", "step"), np.zeros((2, 3))),
+            "re": (("run",), np.zeros(2)),
+            "g": ((), 9.81),
+            "title": ((), "a run"),
+            "label": (("run",), np.array(["a", "b"])),
+        },
+        attrs={"sample_dim": "run", "time_dim": "step", "channel_dims": ["part"]},
+    )
+    assert (conventions.sample_dim(ds), conventions.time_dim(ds), conventions.n_samples(ds)) == ("run", "step", 2)
+    assert conventions.channel_dim(ds, "u") == "part"
+    assert conventions.channel_dim(ds, "mask") is None
+    assert conventions.space_dims(ds, "u") == ("x", "y")
+    assert conventions.field_names(ds) == ("u", "mask")
+    assert conventions.parameter_names(ds) == ("re", "g")
+
+
+def test_default_names_and_a_data_set_without_samples() -> None:
+    ds = xr.Dataset({"u": (("sample", "time", "x"), np.zeros((2, 3, 4)))})
+    assert (conventions.sample_dim(ds), conventions.time_dim(ds)) == ("sample", "time")
+    still = xr.Dataset({"u": (("x",), np.zeros(4))})
+    assert (conventions.sample_dim(still), conventions.time_dim(still), conventions.n_samples(still)) == (None, None, 1)
+
+
+def test_a_marked_dimension_that_was_indexed_away_means_nothing() -> None:
+    ds = dataset(Axis("x", 4), sample_dim="sample").isel(sample=0)
+    assert conventions.sample_dim(ds) is None
+    assert conventions.parameter_names(ds) == ("nu",)
+    assert conventions.space_dims(ds, "u") == ("x",)
+
+
+@pytest.mark.parametrize("names", ["part", b"part", ["part"], np.array(["part"]), np.array("part", dtype=object)])
+def test_channel_dims_are_read_however_a_file_stores_them(names) -> None:
+    ds = xr.Dataset({"u": (("part", "x"), np.zeros((2, 4)))}, attrs={"channel_dims": names})
+    assert conventions.channel_dim(ds, "u") == "part"
+
+
+def test_two_channel_dimensions_are_refused_with_a_remedy() -> None:
+    ds = xr.Dataset({"u": (("a", "b", "x"), np.zeros((2, 2, 4)))}, attrs={"channel_dims": ["a", "b"]})
+    with pytest.raises(DataError, match=r"'u' has the channel dimensions a, b; join them by ds.stack"):
+        conventions.channel_dim(ds, "u")
+
+
+def test_a_missing_variable_names_the_file_and_the_nearest() -> None:
+    ds = dataset(Axis("x", 4))
+    ds.encoding["source"] = "/data/run.h5"
+    with pytest.raises(DataError, match=r"/data/run.h5: no variable 'v'.*available: u, nu"):
+        conventions.require_variable(ds, "v")
+    with pytest.raises(DataError, match="no variable 'x'"):
+        conventions.grid_of(ds, "x")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_the_attributes_give_the_axis_back_exactly(kind: str, dtype) -> None:
+    axis = Axis("x", 37, 0.1, 0.7, kind, "m")
+    ds = dataset(axis)
+    ds = ds.assign_coords(x=ds["x"].astype(dtype).assign_attrs(ds["x"].attrs))
+    assert conventions.grid_of(ds, "u").axes == (axis,)
+
+
+def test_attributes_as_a_file_returns_them() -> None:
+    axis = Axis("x", 8, 0.0, 2.0, "periodic")
+    ds = dataset(axis)
+    ds["x"].attrs.update(kind=b"periodic", lower=np.array([0.0]), upper=np.float32(2.0), units=b"")
+    assert conventions.grid_of(ds, "u").axes == (axis,)
+
+
+def test_axis_attributes_mark_what_was_assumed() -> None:
+    axis = Axis("x", 4, kind="left")
+    assert "assumed" not in conventions.axis_attributes(axis)
+    assert conventions.coordinate(axis, assumed=True).attrs["assumed"] == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "step", "expected"),
+    [
+        ("periodic", 8, 2, "periodic"),
+        ("periodic", 9, 2, "closed"),
+        ("left", 8, 2, "left"),
+        ("closed", 9, 2, "closed"),
+        ("closed", 8, 3, "closed"),
+        ("cell", 8, 2, "cell"),
+    ],
+)
+def test_every_second_node_is_read_as_what_it_is(kind: str, size: int, step: int, expected: str) -> None:
+    ds = dataset(Axis("x", size, 0.0, 3.0, kind)).isel(x=slice(None, None, step))
+    axis = conventions.grid_of(ds, "u").axes[0]
+    assert axis.kind == expected
+    assert np.allclose(axis.coordinates().numpy(), ds["x"].values)
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("periodic", "closed"), ("left", "closed"), ("cell", "cell")])
+def test_a_part_of_an_axis_does_not_keep_the_old_interval(kind: str, expected: str) -> None:
+    whole = Axis("x", 8, 0.0, 1.0, kind)
+    axis = conventions.grid_of(dataset(whole).isel(x=slice(2, 6)), "u").axes[0]
+    assert (axis.kind, axis.size) == (expected, 4)
+    assert np.allclose(axis.coordinates().numpy(), whole.coordinates().numpy()[2:6])
+
+
+def test_coordinates_without_attributes_are_inferred() -> None:
+    ds = xr.Dataset(
+        {"u": (("x", "y", "z"), np.zeros((4, 4, 4)))}, coords={"x": np.arange(4), "y": ("y", np.arange(4.0))}
+    )
+    ds["y"].attrs["kind"] = "periodic"
+    x, y, z = conventions.grid_of(ds, "u").axes
+    assert x == Axis("x", 4, 0.0, 3.0, "closed")
+    assert y == Axis("y", 4, 0.0, 4.0, "periodic")
+    assert z == Axis("z", 4, 0.0, 1.0, "left")
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (np.array([0.0, 0.1, 0.3, 0.4]), r"run.h5: axis 'x': the coordinates are not uniform: .* 0.2 at index 1"),
+        (np.array([3.0, 2.0, 1.0, 0.0]), r"run.h5: axis 'x': the coordinates descend; reverse them by ds.sortby"),
+        (np.array(list("abcd")), "run.h5: axis 'x': coordinates are a one-dimensional array of numbers"),
+    ],
+)
+@pytest.mark.parametrize("attributes", [{}, {"kind": "periodic", "lower": 0.0, "upper": 1.0}])
+def test_coordinates_that_make_no_axis_are_refused(x, message: str, attributes: dict) -> None:
+    ds = xr.Dataset({"u": (("x",), np.zeros(4))}, coords={"x": ("x", x, attributes)})
+    ds.encoding["source"] = "run.h5"
+    with pytest.raises(DomainError, match=message):
+        conventions.grid_of(ds, "u")
+
+
+def test_an_unknown_kind_is_refused() -> None:
+    ds = xr.Dataset({"u": ("x", np.zeros(4))}, coords={"x": ("x", np.arange(4.0), {"kind": "chebyshev"})})
+    with pytest.raises(DomainError, match="axis 'x': unknown kind 'chebyshev'"):
+        conventions.grid_of(ds, "u")
+
+
+def test_a_parameter_has_no_grid() -> None:
+    with pytest.raises(DomainError, match="variable 'nu' has no space dimension"):
+        conventions.grid_of(dataset(Axis("x", 4)), "nu")
