@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import pickle
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,22 +19,24 @@ import h5py
 import numpy as np
 import torch
 
-from sciops.data.safety import first_line, is_pickle
+from sciops.data.matlab import read_matlab
+from sciops.data.safety import broken, is_pickle
 from sciops.errors import DataError, SciopsError, UnsafeFileError
 
-__all__ = ["OPENERS", "SKIPPED_CLASSES", "Array", "first_line", "reading", "sniff"]
+__all__ = ["OPENERS", "Array", "reading", "sniff"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _TORCH_LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
-_READ_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, EOFError, IndexError)
+_READ_ERRORS = (
+    *(OSError, RuntimeError, KeyError, ValueError, TypeError, EOFError, IndexError, AttributeError, AssertionError),
+    *(MemoryError, OverflowError, struct.error, zlib.error, zipfile.BadZipFile),
+)
 _KINDS = {
     **dict.fromkeys((".h5", ".hdf5", ".hdf", ".nc", ".nc4", ".he5"), "HDF5"),
     **dict.fromkeys((".pt", ".pth"), "PyTorch"),
     ".mat": "MATLAB",
     ".npz": "NumPy .npz",
 }
-SKIPPED_CLASSES = {"cell", "struct", "char", "function_handle", "object", "opaque", "sparse"}
-"""Classes of MATLAB that are no arrays of numbers."""
 
 
 @contextlib.contextmanager
@@ -50,11 +54,8 @@ def reading(path: Path, name: str | None = None) -> Iterator[None]:
             f"{path}: holds pickled Python objects, which are never run; save tensors and numbers only "
             f"(torch.save({{'x': x, 'y': y}}, ...))"
         ) from error
-    except (*_READ_ERRORS, zipfile.BadZipFile) as error:
-        hint = "get the file anew"
-        if "filter" in str(error):
-            hint = "its compression needs a plugin: pip install hdf5plugin and import hdf5plugin first"
-        raise DataError(f"{path}: truncated or corrupt{what} ({first_line(error)}); {hint}") from error
+    except _READ_ERRORS as error:
+        raise broken(path, error, what) from error
 
 
 def sniff(path: Path) -> str:
@@ -97,7 +98,9 @@ def sniff(path: Path) -> str:
 def _sniff_zip(path: Path) -> str:
     with reading(path), zipfile.ZipFile(path) as archive:
         names = archive.namelist()
-    if any(name.endswith("/data.pkl") or name == "data.pkl" for name in names):
+    if any(name.endswith("/constants.pkl") for name in names):
+        raise UnsafeFileError(f"{path}: a TorchScript program, which is never loaded; save its tensors by torch.save")
+    if any(name.endswith("/data.pkl") for name in names):
         return "torch"
     if names and all(name.endswith(".npy") for name in names):
         return "npz"
@@ -108,7 +111,7 @@ def _sniff_zip(path: Path) -> str:
 
 
 class _Arrays(dict[str, Any]):
-    """Arrays by name that can be closed, as the file cache asks."""
+    """Arrays by name that can be closed, as the file cache asks; it also hands a mode to what opens a file."""
 
     def close(self) -> None:
         self.clear()
@@ -119,11 +122,7 @@ def _open_hdf5(path: str, mode: str = "r") -> h5py.File:
 
 
 def _open_matlab(path: str, mode: str = "r") -> _Arrays:
-    from scipy.io import loadmat, whosmat
-
-    names = [name for name, _, kind in whosmat(path) if kind not in SKIPPED_CLASSES]
-    loaded = loadmat(path, variable_names=names) if names else {}
-    return _Arrays({name: loaded[name] for name in names})
+    return _Arrays(read_matlab(path))
 
 
 def _open_npz(path: str, mode: str = "r") -> _Arrays:
@@ -163,14 +162,7 @@ def _mapped(path: str, member: zipfile.ZipInfo, skip: int, shape: Any, fortran: 
 
 
 def _open_torch(path: str, mode: str = "r") -> _Arrays:
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except RuntimeError as error:
-        if "TorchScript" in str(error):
-            raise pickle.UnpicklingError(str(error)) from error
-        if "mmap can only be used" not in str(error):
-            raise
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     return _Arrays({name: _numpy(tensor) for name, tensor in _tensors(loaded)})
 
 

@@ -12,7 +12,7 @@ import xarray as xr
 
 from sciops.errors import InputError
 
-__all__ = ["attribute", "chunk_shape", "encoded", "stored_dtype"]
+__all__ = ["attribute", "check_texts", "chunk_shape", "encoded", "stored_dtype"]
 
 _CHUNK_BYTES = 256 << 10
 _CHUNK_LIMIT = 16 << 20
@@ -29,10 +29,16 @@ def encoded(name: str, variable: xr.Variable, *, sampled: bool, path: Path) -> x
     if kind in "mM":
         times = xr.conventions.encode_cf_variable(variable.copy(deep=False), name=name)
         return xr.Variable(times.dims, times.values, _attributes(times))
-    texts = variable.values.astype(object) if not sampled else variable._data
-    if not sampled and not all(isinstance(item, str | bytes) for item in np.asarray(texts).ravel()):
+    if sampled:
+        return xr.Variable(variable.dims, variable._data, _attributes(variable), fastpath=True)
+    check_texts(name, variable.values, path)
+    return xr.Variable(variable.dims, variable.values.astype(object), _attributes(variable), fastpath=True)
+
+
+def check_texts(name: str, values: Any, path: Path) -> None:
+    """Refuse Python objects that are no texts; numbers among texts are objects too."""
+    if not all(isinstance(item, str | bytes) for item in np.asarray(values).ravel()):
         raise InputError(f"{path}: {name!r} holds Python objects, which netCDF4 does not; make it numbers or text")
-    return xr.Variable(variable.dims, texts, _attributes(variable), fastpath=True)
 
 
 def _attributes(variable: xr.Variable) -> dict[str, Any]:

@@ -39,7 +39,7 @@ class FunctionDataset(Dataset[dict[str, Tensor]]):
         A data set that follows `sciops.data.conventions`, usually from `sciops.data.open`.
     inputs, outputs
         Names of variables with space dimensions; a variable may be both. Inputs without a sample dimension are the
-        same for every sample. All stand on one grid.
+        same for every sample. All stand on one grid. With ``outputs=()`` items have no y, as prediction needs it.
     parameters
         Names of variables without space and time: numbers that go with each sample.
     history, horizon
@@ -94,11 +94,13 @@ class FunctionDataset(Dataset[dict[str, Tensor]]):
         dtype: torch.dtype = torch.float32,
         cache_bytes: int = 1 << 28,
     ) -> None:
-        self.inputs, self.outputs = variable_names("inputs", inputs), variable_names("outputs", outputs)
+        self.inputs, self.outputs = variable_names("inputs", inputs), variable_names("outputs", outputs, optional=True)
         self.parameters = variable_names("parameters", parameters, optional=True)
         self.file = origin(ds)
         self.history, self.stride = history, stride
-        self.horizon = 1 if history is not None and horizon is None else horizon
+        if history is not None and horizon is None and self.outputs:
+            horizon = 1
+        self.horizon = horizon
         for option, value in (("history", history), ("horizon", self.horizon), ("stride", stride)):
             if value is not None and value < 1:
                 raise InputError(f"{option} is {value}; expected at least 1")
@@ -240,7 +242,7 @@ class FunctionDataset(Dataset[dict[str, Tensor]]):
         Returns
         -------
         dict
-            ``x`` (b, in_channels, *space), ``y`` (b, out_channels, *space), ``index`` (b,) int64 and, if there are
+            ``x`` (b, in_channels, *space), ``y`` (b, out_channels, *space) if there are outputs, ``index`` (b,) int64 and, if there are
             parameters, ``parameters`` (b, p).
 
         Raises
@@ -258,7 +260,9 @@ class FunctionDataset(Dataset[dict[str, Tensor]]):
             name: source.read(samples, starts[:, None] * source.timed + self._offsets[name])
             for name, source in self._sources.items()
         }
-        stacked = {"x": self._stack(values, self.inputs, "x"), "y": self._stack(values, self.outputs, "y")}
+        stacked = {"x": self._stack(values, self.inputs, "x")}
+        if self.outputs:
+            stacked["y"] = self._stack(values, self.outputs, "y")
         stacked["index"] = torch.from_numpy(items)
         if self.parameters:
             numbers = [values[name][:, 0, :].astype(_DTYPES[self.dtype]) for name in self.parameters]
@@ -299,12 +303,13 @@ class FunctionDataset(Dataset[dict[str, Tensor]]):
                     f"{self.file}: {role} {lacking[0]!r} has no time dimension, and windows (history={history}) need "
                     f"one; leave history out, or name a variable with time"
                 )
-        frames = self._sources[self.outputs[0]].frames
+        longest = (*self.outputs, *(name for name in self.inputs if name in timed))[0]
+        frames = self._sources[longest].frames
         span = (history + horizon - 1) * self.stride + 1
         if frames < span:
             raise DataError(
                 f"{self.file}: a window of history={history}, horizon={horizon}, stride={self.stride} spans {span} "
-                f"frames, and {self.outputs[0]!r} has {frames}; make the window shorter"
+                f"frames, and {longest!r} has {frames}; make the window shorter"
             )
         self.windows = frames - span + 1
         past, future = np.arange(history) * self.stride, (history + np.arange(horizon)) * self.stride

@@ -63,7 +63,7 @@ def scan_hdf5(path: str | Path, *, trust_links: bool = False) -> None:
                 if reason:
                     raise UnsafeFileError(f"{path}: {name!r} {reason}; {REMEDY}")
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
-        raise DataError(f"{path}: truncated or corrupt HDF5 ({first_line(error)}); get the file anew") from error
+        raise broken(path, error, " HDF5") from error
 
 
 def walk_hdf5(file: h5py.File, *, trust_links: bool = False) -> Iterator[tuple[str, h5py.Dataset]]:
@@ -202,5 +202,24 @@ def _unsafe_dtype(dtype: np.dtype[Any]) -> str | None:
     return "holds variable-length arrays, not an array of numbers"
 
 
+def broken(path: str | Path, error: BaseException, what: str = "") -> DataError:
+    """The error to raise for a file that cannot be read: one line that says why and what to do.
+
+    Examples
+    --------
+    >>> str(broken("run.h5", OSError("unable to lock file, errno = 11")))
+    'run.h5: another program is writing it (unable to lock file, errno = 11); wait until that has closed it'
+    """
+    reason = first_line(error)
+    if "unable to lock" in reason:
+        return DataError(f"{path}: another program is writing it ({reason}); wait until that has closed it")
+    if "filter" in reason:
+        return DataError(
+            f"{path}: its compression needs a plugin ({reason}); pip install hdf5plugin and import it first"
+        )
+    return DataError(f"{path}: truncated or corrupt{what} ({reason}); get the file anew")
+
+
 def first_line(error: BaseException) -> str:
+    """The first line of the message of an error, or the name of its class."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -123,7 +123,7 @@ def check_number(ds: xr.Dataset, name: str) -> None:
 
 
 def common_grid(ds: xr.Dataset, inputs: Sequence[str], outputs: Sequence[str]) -> Grid:
-    """The one grid of all inputs and outputs, with the axis order of the first output.
+    """The one grid of all inputs and outputs, with the axis order of the first output (of the first input without one).
 
     Raises
     ------
@@ -138,6 +138,7 @@ def common_grid(ds: xr.Dataset, inputs: Sequence[str], outputs: Sequence[str]) -
     >>> common_grid(ds, ["u"], ["u"]).shape
     (4,)
     """
+    first = (*outputs, *inputs)[0]
     for role, names in (("output", outputs), ("input", inputs)):
         for name in names:
             dims = space_dims(ds, name)
@@ -151,16 +152,16 @@ def common_grid(ds: xr.Dataset, inputs: Sequence[str], outputs: Sequence[str]) -
                     f"{origin(ds)}: output {name!r} has the dimensions {ds[name].dims} without {sample_dim(ds)!r}; "
                     f"an output has a value for every sample"
                 )
-            if set(dims) != set(space_dims(ds, outputs[0])):
+            if set(dims) != set(space_dims(ds, first)):
                 sizes = [
                     f"{other!r} on ({', '.join(f'{dim}: {ds.sizes[dim]}' for dim in space_dims(ds, other))})"
-                    for other in (outputs[0], name)
+                    for other in (first, name)
                 ]
                 raise DomainError(
                     f"{origin(ds)}: variables stand on different grids, {sizes[0]} and {sizes[1]}; bring them to one "
                     f"grid first (Field.resample), with the same dimension names"
                 )
-    return grid_of(ds, outputs[0])
+    return grid_of(ds, first)
 
 
 def sample_numbers(

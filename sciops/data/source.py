@@ -10,25 +10,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-# Reading this many unwanted bytes is cheaper than one more call into the storage library.
-_GAP_BYTES = 1 << 16
-
-
-def runs(values: NDArray[np.int64], gap: int) -> list[tuple[int, int]]:
-    """Half-open intervals that cover sorted integers; neighbours at most `gap` numbers apart share an interval.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> runs(np.array([0, 1, 2, 7, 8]), 1)
-    [(0, 3), (7, 9)]
-    >>> runs(np.array([0, 2, 4]), 2)
-    [(0, 5)]
-    """
-    breaks = np.flatnonzero(np.diff(values) > gap)
-    first = values[np.concatenate(([0], breaks + 1))]
-    last = values[np.concatenate((breaks, [len(values) - 1]))]
-    return [(int(a), int(b) + 1) for a, b in zip(first, last, strict=True)]
+# A call into the storage library costs about as much time as reading this many bytes.
+_CALL_BYTES = 1 << 20
+_LONGEST_SELECTION = 1000
 
 
 class VariableSource:
@@ -81,7 +65,7 @@ class VariableSource:
         self.frames = sizes[self._time] if self._time else 1
         self.frame_bytes: int = max(1, variable.dtype.itemsize * self.channels * math.prod(self.space_shape))
         chunks: dict[Any, int] = variable.encoding.get("preferred_chunks") or {}
-        self._chunk = (int(chunks.get(self._sample, 1)), int(chunks.get(self._time, 1)))
+        self._chunk_frames = max(1, int(chunks.get(self._time, 1)))
         self._array: NDArray[Any] | None = None
 
     @property
@@ -111,14 +95,28 @@ class VariableSource:
             samples = np.zeros_like(samples)
         if self.in_memory:
             if self._array is None:
-                self._array = self._slab(0, self.samples, 0, self.frames)
+                self._array = self._slab(slice(0, self.samples), 0, self.frames)
             return np.asarray(self._array[samples[:, None], frames])
-        out = np.empty((frames.size, self.channels, *self.space_shape), dtype=self.variable.dtype)
-        rows, columns = np.repeat(samples, frames.shape[1]), frames.reshape(-1)
-        for low, high, first, last in self._slabs(rows, columns):
-            inside = (rows >= low) & (rows < high) & (columns >= first) & (columns < last)
-            out[inside] = self._slab(low, high, first, last)[rows[inside] - low, columns[inside] - first]
-        return out.reshape(*frames.shape, self.channels, *self.space_shape)
+        out = np.empty((*frames.shape, self.channels, *self.space_shape), dtype=self.variable.dtype)
+        if not out.size:
+            return out
+        first, last = frames.min(axis=1), frames.max(axis=1) + 1
+        count = frames.shape[1]
+        if (int((last - first).max()) - count) * self.frame_bytes > (count - 1) * _CALL_BYTES:
+            for column in range(count):  # frames so far apart that reading what lies between costs more
+                out[:, column] = self.read(samples, frames[:, column : column + 1])[:, 0]
+            return out
+        chunk = self._chunk_frames
+        first, last = first // chunk * chunk, np.minimum(-(-last // chunk) * chunk, self.frames)
+        for low, high, members in self._groups(samples, first, last):
+            wanted = np.unique(samples[members])
+            for selection, chosen in self._selections(wanted, high - low):
+                here = members[np.isin(samples[members], chosen)]
+                places = (
+                    samples[here] - chosen[0] if isinstance(selection, slice) else chosen.searchsorted(samples[here])
+                )
+                out[here] = self._slab(selection, low, high)[places[:, None], frames[here] - low]
+        return out
 
     def blocks(self, samples: NDArray[np.int64], max_bytes: int) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
         """Every frame of the samples in blocks of at most `max_bytes` (at least one frame): pairs (samples, values)."""
@@ -130,29 +128,47 @@ class VariableSource:
                 wanted = np.arange(frame, min(frame + frames_at_once, self.frames))
                 yield chosen, self.read(chosen, np.broadcast_to(wanted, (len(chosen), len(wanted))))
 
-    def _slabs(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> list[tuple[int, int, int, int]]:
-        """Rectangles (sample range, frame range) that cover all (row, column) pairs."""
-        if not len(rows):
-            return []
-        frame_gap = max(_GAP_BYTES // self.frame_bytes, self._chunk[1], 1)
-        wanted: dict[tuple[int, int], list[int]] = {}
-        order = np.lexsort((columns, rows))
-        rows, columns = rows[order], columns[order]
-        ends = np.flatnonzero(np.diff(rows)) + 1
-        for row, block in zip(rows[np.concatenate(([0], ends))], np.split(columns, ends), strict=True):
-            for interval in runs(block, frame_gap):
-                wanted.setdefault(interval, []).append(int(row))
-        slabs = []
-        for (first, last), members in wanted.items():
-            gap = max(_GAP_BYTES // (self.frame_bytes * (last - first)), self._chunk[0], 1)
-            slabs += [(low, high, first, last) for low, high in runs(np.array(members), gap)]
-        return slabs
+    def _groups(
+        self, samples: NDArray[np.int64], first: NDArray[np.int64], last: NDArray[np.int64]
+    ) -> list[tuple[int, int, NDArray[np.int64]]]:
+        """Requests to read together: (first frame, last frame, request numbers), as one call costs less than two."""
+        intervals, kind = np.unique(np.stack((first, last), axis=1), axis=0, return_inverse=True)
+        kind = kind.reshape(-1)
+        groups: list[tuple[int, int, NDArray[np.int64]]] = []
+        for number, (low, high) in enumerate(intervals.tolist()):
+            members = np.flatnonzero(kind == number)
+            if groups:
+                start, stop, others = groups[-1]
+                joined = np.concatenate((others, members))
+                together = self._cost(samples[joined], max(stop, high) - start)
+                apart = self._cost(samples[others], stop - start) + self._cost(samples[members], high - low)
+                if together <= apart:
+                    groups[-1] = (start, max(stop, high), joined)
+                    continue
+            groups.append((low, high, members))
+        return groups
 
-    def _slab(self, low: int, high: int, first: int, last: int) -> NDArray[Any]:
-        selection = {}
+    def _cost(self, samples: NDArray[np.int64], frames: int) -> int:
+        return len(np.unique(samples)) * frames * self.frame_bytes + _CALL_BYTES
+
+    def _selections(
+        self, wanted: NDArray[np.int64], frames: int
+    ) -> Iterator[tuple[slice | NDArray[np.int64], NDArray[np.int64]]]:
+        """How to select sorted samples: a slice where they are dense, else lists of bounded length."""
+        low, high = int(wanted[0]), int(wanted[-1]) + 1
+        unwanted = (high - low - len(wanted)) * frames * self.frame_bytes
+        if high - low <= 2 * len(wanted) or unwanted <= _CALL_BYTES:
+            yield slice(low, high), wanted
+            return
+        for start in range(0, len(wanted), _LONGEST_SELECTION):
+            part = wanted[start : start + _LONGEST_SELECTION]
+            yield part, part
+
+    def _slab(self, samples: slice | NDArray[np.int64], first: int, last: int) -> NDArray[Any]:
+        selection: dict[str, slice | NDArray[np.int64]] = {}
         if self._sample is not None:
-            selection[self._sample] = slice(low, high)
+            selection[self._sample] = samples
         if self._time is not None:
             selection[self._time] = slice(first, last)
         block = self.variable.isel(selection).transpose(*self._order).to_numpy()
-        return np.asarray(block).reshape(high - low, last - first, self.channels, *self.space_shape)
+        return np.asarray(block).reshape(-1, last - first, self.channels, *self.space_shape)

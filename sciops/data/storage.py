@@ -17,8 +17,10 @@ from xarray.backends import BackendArray, CachingFileManager
 from xarray.backends.locks import HDF5_LOCK
 from xarray.core import indexing
 
-from sciops.data.containers import OPENERS, SKIPPED_CLASSES, Array, reading, sniff
+from sciops.data.containers import OPENERS, Array, reading, sniff
 from sciops.data.safety import scan_hdf5, walk_hdf5
+
+_NOT_NUMBERS = {"cell", "struct", "char", "function_handle", "object", "opaque", "sparse"}
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ class Contents:
         entries = {}
         for name, dataset in found.items():
             attributes = {key: plain(dataset.attrs[key]) for key in dataset.attrs if _readable(dataset.attrs, key)}
-            if self.matlab and attributes.get("MATLAB_class") in SKIPPED_CLASSES:
+            if self.matlab and attributes.get("MATLAB_class") in _NOT_NUMBERS:
                 continue
             order = slice(None, None, -1 if self.matlab else 1)
             shape, chunks = dataset.shape or (), dataset.chunks

@@ -12,16 +12,19 @@ for the moved ``x``. Names are a family and the axes of the grid it acts on:
 ===================  ==================================================================================
 
 Axes of longer names are joined by dashes, as in ``transpose-lat-lon``; on a grid of one axis its name may be left out.
+Where no axis is called x, y or z, these letters stand for the first, second and third axis.
 
 What mirroring does to node i of an axis of N nodes depends on its kind. Closed and cell: node N-1-i. Periodic: node
-(N-i) mod N. Left: nodes 1 ... N-1 go to N-i, and node 0 keeps its place and its value, because its mirror image is
-node N, which is not stored. Where the values at both ends agree, as under a Dirichlet condition, that loses nothing.
+(N-i) mod N. Left: nodes 1 ... N-1 go to N-i; the mirror image of node 0 is node N, which is not stored, so node 0
+keeps its value, which loses nothing where the values at both ends agree, as those of outputs under a Dirichlet condition
+do; inputs take the value stored nearest to node N instead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -84,8 +87,19 @@ class Symmetry:
         mirrored = tuple(mine != other.mirrored[axis] for mine, axis in zip(self.mirrored, self.axes, strict=True))
         return Symmetry(self.grid, axes, mirrored, self.sign * other.sign)
 
-    def apply(self, t: Float[Tensor, "*batch *space"]) -> Float[Tensor, "*batch *space"]:
+    def apply(
+        self, t: Float[Tensor, "*batch *space"], *, ends: Literal["keep", "nearest"] = "keep"
+    ) -> Float[Tensor, "*batch *space"]:
         """The moved values; any dimensions before those of space.
+
+        Parameters
+        ----------
+        t
+            (*batch, *space).
+        ends
+            What node 0 of a mirrored left axis gets: ``"keep"`` its own value, right for a field with equal values at
+            both ends, such as a solution under a Dirichlet condition; ``"nearest"`` the value stored nearest to its
+            mirror image, right for a field that is free there, such as a coefficient.
 
         Raises
         ------
@@ -100,6 +114,9 @@ class Symmetry:
                 moved = moved.flip(lead + axis)
                 if kind in ("periodic", "left"):
                     moved = moved.roll(1, lead + axis)
+                if kind == "left" and ends == "nearest" and self.grid.shape[axis] > 1:
+                    inner = moved.narrow(lead + axis, 1, self.grid.shape[axis] - 1)
+                    moved = torch.cat([inner.narrow(lead + axis, 0, 1), inner], lead + axis)
         return moved if self.sign == 1 else -moved
 
 
@@ -223,7 +240,7 @@ def augment(
     if len(group) > 1:
         chosen = (_random_bits(counters, seed, epoch, "element") % np.uint64(len(group))).astype(np.int64)
         members = [(group[g], torch.from_numpy(np.flatnonzero(chosen == g)).to(x.device)) for g in np.unique(chosen)]
-        x, y = _moved(x, members), _moved(y, members)
+        x, y = _moved(x, members, ends="nearest"), _moved(y, members, ends="keep")
     for axis in shifted:
         size = grid.shape[axis]
         steps = _random_bits(counters, seed, epoch, f"shift {axis}") % np.uint64(size)
@@ -266,10 +283,12 @@ def _parse(name: str, grid: Grid) -> tuple[str, tuple[int, ...]]:
     if not text:
         return family, tuple(range(min(2, grid.ndim)))
     names = [text] if text in grid.names else text.split("-") if "-" in text else list(text)
+    positions = dict(zip("xyz", range(grid.ndim), strict=False)) if not set("xyz") & set(grid.names) else {}
+    positions |= {axis: number for number, axis in enumerate(grid.names)}
     for axis in names:
-        if axis not in grid.names:
+        if axis not in positions:
             raise DomainError(f"symmetry {name!r}: the grid has no axis {axis!r}{did_you_mean(axis, grid.names)}")
-    return family, tuple(grid.names.index(axis) for axis in names)
+    return family, tuple(positions[axis] for axis in names)
 
 
 def _expect(grid: Grid, axes: tuple[int, ...], count: int, family: str) -> tuple[int, ...]:
@@ -308,10 +327,12 @@ def _check_shape(t: Tensor, grid: Grid) -> None:
         raise DomainError(f"values of shape {tuple(t.shape)} are not on the grid of shape {grid.shape}")
 
 
-def _moved(t: Tensor, members: Sequence[tuple[Symmetry, Tensor]]) -> Tensor:
+def _moved(
+    t: Tensor, members: Sequence[tuple[Symmetry, Tensor]], *, ends: Literal["keep", "nearest"]
+) -> Tensor:
     moved = torch.empty_like(t)
     for element, rows in members:
-        moved[rows] = element.apply(t[rows])
+        moved[rows] = element.apply(t[rows], ends=ends)
     return moved
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -16,9 +15,10 @@ import h5py
 import numpy as np
 import xarray as xr
 
-from sciops.data.containers import first_line
-from sciops.data.conventions import sample_dim
-from sciops.data.encoding import attribute, chunk_shape, encoded, stored_dtype
+from sciops.data.containers import reading
+from sciops.data.conventions import origin, sample_dim
+from sciops.data.encoding import attribute, check_texts, chunk_shape, encoded, stored_dtype
+from sciops.data.sink import Sink, failure, synchronise
 from sciops.errors import DataError, InputError
 
 _BLOCK_BYTES = 32 << 20
@@ -121,13 +121,16 @@ class StreamWriter:
         self._template = template
         self._temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
         self._file: h5netcdf.File | None = None
+        self._sink: Sink | None = None
         self._dtypes: dict[str, np.dtype[Any]] = {}
         self._check_target()
 
     def __enter__(self) -> Self:
         with self._clean():
-            self._file = h5netcdf.File(self._temporary, "w")
+            self._sink = Sink(self._temporary)
+            self._file = h5netcdf.File(self._sink, "w")
             self._declare(self._file)
+            self._sink.check()
         return self
 
     def append(self, block: xr.Dataset) -> None:
@@ -138,18 +141,22 @@ class StreamWriter:
         block
             A data set with every variable of the template that has the sample dimension; others are left aside.
         """
-        if self._file is None or self.dim is None:
+        if self._file is None or self._sink is None or self.dim is None:
             why = "it is not open: use it in a with statement" if self.dim else "its template has no sample dimension"
             raise InputError(f"{self.path}: cannot append, {why}")
         with self._clean():
             count = self._checked_count(block)
             for name, variable in self._sampled().items():
-                values = block.variables[name].transpose(*variable.dims).values
+                with reading(Path(origin(block)), name):
+                    values = block.variables[name].transpose(*variable.dims).values
+                if values.dtype.kind in "OU":
+                    check_texts(name, values, self.path)
                 where = tuple(
                     slice(self.written, self.written + count) if dim == self.dim else slice(None)
                     for dim in variable.dims
                 )
                 self._file.variables[name][where] = values.astype(self._dtypes[name], copy=False)
+            self._sink.check()
             self.written += count
 
     def __exit__(
@@ -163,10 +170,10 @@ class StreamWriter:
                 raise DataError(f"{self.path}: {self.written} samples were written of {self.n_samples} announced")
             self._close()
             self._check_target()
-            _synchronise(self._temporary)
+            synchronise(self._temporary)
             os.replace(self._temporary, self.path)
         with contextlib.suppress(OSError):
-            _synchronise(self.path.parent)
+            synchronise(self.path.parent)
 
     def _check_target(self) -> None:
         if self.path.is_dir():
@@ -181,26 +188,32 @@ class StreamWriter:
         """Leave nothing behind on any error, also an interrupt, and say in one line what the operating system said."""
         try:
             yield
-        except OSError as error:
+        except (OSError, RuntimeError) as error:
             self._discard()
-            raise DataError(f"{self.path}: {_write_failure(error)}") from error
-        except RuntimeError as error:
-            self._discard()
-            raise DataError(f"{self.path}: {_write_failure(error)}") from error
+            raise DataError(f"{self.path}: {failure(error)}") from error
         except BaseException:
             self._discard()
             raise
 
     def _discard(self) -> None:
-        # A file on a full disk fails again when it is closed; what it holds is thrown away all the same.
-        with contextlib.suppress(*_WRITE_ERRORS):
-            self._close()
-        self._temporary.unlink(missing_ok=True)
+        # What was written is thrown away, so whatever closing it brings up is of no interest any more.
+        try:
+            with contextlib.suppress(*_WRITE_ERRORS):
+                self._close()
+        finally:
+            self._temporary.unlink(missing_ok=True)
 
     def _close(self) -> None:
         file, self._file = self._file, None
-        if file is not None:
-            file.close()
+        sink, self._sink = self._sink, None
+        try:
+            if file is not None:
+                file.close()
+            if sink is not None:
+                sink.check()
+        finally:
+            if sink is not None:
+                sink.close()
 
     def _sampled(self) -> dict[str, xr.Variable]:
         return {str(n): v for n, v in self._template.variables.items() if self.dim is not None and self.dim in v.dims}
@@ -265,23 +278,3 @@ def _fill(target: Any, variable: xr.Variable, dtype: np.dtype[Any]) -> None:
     for start in range(0, variable.shape[0], step):
         block = slice(start, start + step)
         target[block] = variable[block].values.astype(dtype, copy=False)
-
-
-def _write_failure(error: BaseException) -> str:
-    text = str(error)
-    number = getattr(error, "errno", None)
-    if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or any(
-        f"errno = {code}," in text for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    ):
-        return "not written, the disk is full or the quota used up; free space or choose another folder"
-    if isinstance(error, PermissionError) or number in (errno.EACCES, errno.EROFS):
-        return "not written, no permission in that folder; choose another or change it with chmod"
-    return f"not written ({first_line(error)})"
-
-
-def _synchronise(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

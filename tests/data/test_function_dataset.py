@@ -12,11 +12,13 @@ import torch
 import xarray as xr
 from torch.utils.data import DataLoader
 
+import sciops.data
 from sciops.data.conventions import coordinate
 from sciops.data.domain import Axis
 from sciops.data.function_dataset import FunctionDataset
 from sciops.data.sampling import DistributedEpochSampler
 from sciops.data.source import VariableSource
+from sciops.data.statistics import statistics_of
 from sciops.errors import DataError, DomainError, InputError
 
 
@@ -153,13 +155,14 @@ def test_batch_never_shares_memory_with_the_cache(ds: xr.Dataset) -> None:
     assert data.batch([])["x"].shape == (0, 1, 6, 5)
 
 
-def _count_reads(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int, int, int]]:
-    reads: list[tuple[int, int, int, int]] = []
+def _count_reads(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[int], int, int]]:
+    reads: list[tuple[list[int], int, int]] = []
     plain = VariableSource._slab
 
-    def counted(self: VariableSource, *bounds: int) -> np.ndarray:
-        reads.append(bounds)  # type: ignore[arg-type]
-        return plain(self, *bounds)
+    def counted(self: VariableSource, samples: slice | np.ndarray, first: int, last: int) -> np.ndarray:
+        numbers = range(samples.start, samples.stop) if isinstance(samples, slice) else samples
+        reads.append(([int(number) for number in numbers], first, last))
+        return plain(self, samples, first, last)
 
     monkeypatch.setattr(VariableSource, "_slab", counted)
     return reads
@@ -169,29 +172,67 @@ def test_a_batch_costs_few_reads(stored: xr.Dataset, monkeypatch: pytest.MonkeyP
     reads = _count_reads(monkeypatch)
     data = FunctionDataset(stored, inputs="u", outputs="u", history=2, horizon=1, cache_bytes=0)
     data.batch(torch.randperm(len(data), generator=torch.Generator().manual_seed(0)))
-    assert reads == [(0, 9, 0, 12)]
+    assert reads == [(list(range(9)), 0, 12)]
     reads.clear()
     data.batch([0])
-    assert reads == [(0, 1, 0, 3)]  # one read serves x and y
+    assert reads == [([0], 0, 3)]  # one read serves x and y
+    reads.clear()
+    data.batch([1])
+    assert reads == [([0], 0, 6)]  # whole chunks of three frames
 
 
-def test_far_apart_samples_are_read_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    values = np.arange(40 * 16384, dtype="float64").reshape(40, 16384)  # 128 KiB a sample: more than a gap is worth
-    source = VariableSource(xr.Variable(("sample", "x"), values), sample="sample", time=None, space=("x",))
+def _large(samples: int, frames: int) -> tuple[VariableSource, np.ndarray]:
+    """Frames of 1.5 MiB: more than a call is worth."""
+    values = np.broadcast_to(np.arange(samples * frames).reshape(samples, frames, 1), (samples, frames, 196608))
+    variable = xr.Variable(("sample", "time", "x"), values)
+    return VariableSource(variable, sample="sample", time="time", space=("x",)), values
+
+
+def test_samples_far_apart_are_selected_in_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    source, values = _large(40, 1)
     reads = _count_reads(monkeypatch)
     samples = np.array([31, 2, 3, 3, 30])
     out = source.read(samples, np.zeros((5, 1), dtype=np.int64))
-    np.testing.assert_array_equal(out[:, 0, 0], values[samples])
-    assert sorted(reads) == [(2, 4, 0, 1), (30, 32, 0, 1)]
+    np.testing.assert_array_equal(out[:, 0, 0, 0], values[samples, 0, 0])
+    assert reads == [([2, 3, 30, 31], 0, 1)]
+    reads.clear()
+    source.read(np.array([8, 6]), np.zeros((2, 1), dtype=np.int64))
+    assert reads == [([6, 7, 8], 0, 1)]
 
 
-def test_samples_of_one_chunk_are_read_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    values = np.zeros((40, 16384))
-    variable = xr.Variable(("sample", "x"), values, encoding={"preferred_chunks": {"sample": 8, "x": 16384}})
-    source = VariableSource(variable, sample="sample", time=None, space=("x",))
+def test_frames_far_apart_are_read_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    source, values = _large(3, 30)
     reads = _count_reads(monkeypatch)
-    source.read(np.array([1, 7, 30]), np.zeros((3, 1), dtype=np.int64))
-    assert sorted(reads) == [(1, 8, 0, 1), (30, 31, 0, 1)]
+    frames = np.array([[2, 20], [3, 21]])
+    out = source.read(np.array([1, 1]), frames)
+    np.testing.assert_array_equal(out[:, :, 0, 0], values[1, frames, 0])
+    assert reads == [([1], 2, 4), ([1], 20, 22)]
+
+
+def test_long_selections_are_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.arange(9000.0)[:, None] * np.ones(2000)
+    source = VariableSource(xr.Variable(("sample", "x"), values), sample="sample", time=None, space=("x",))
+    reads = _count_reads(monkeypatch)
+    samples = np.arange(0, 9000, 4)[::-1]
+    out = source.read(samples, np.zeros((len(samples), 1), dtype=np.int64))
+    np.testing.assert_array_equal(out[:, 0, 0, 0], samples)
+    assert [len(numbers) for numbers, _, _ in reads] == [1000, 1000, 250]
+
+
+@pytest.mark.parametrize("chunk", [1, 4])
+def test_any_request_is_answered_whatever_the_plan(
+    chunk: int, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = _values(generator, 30, 25, 3)
+    variable = xr.Variable(("sample", "time", "x"), values, encoding={"preferred_chunks": {"time": chunk}})
+    source = VariableSource(variable, sample="sample", time="time", space=("x",))
+    for call_bytes in (0, 24, 500, 1 << 20):
+        monkeypatch.setattr("sciops.data.source._CALL_BYTES", call_bytes)
+        samples = np.asarray(torch.randint(0, 30, (17,), generator=generator))
+        scattered = np.asarray(torch.randint(0, 25, (17, 4), generator=generator))
+        for frames in (scattered, np.arange(17)[:, None] + np.array([0, 1, 7])):
+            out = source.read(samples, frames)
+            np.testing.assert_array_equal(out[:, :, 0], values[samples[:, None], frames])
 
 
 def test_samples_select_and_order(ds: xr.Dataset) -> None:
@@ -319,3 +360,23 @@ def test_refuses_a_data_set_without_samples_and_names_the_file(stored: xr.Datase
         FunctionDataset(stored.isel(sample=0), inputs="a", outputs="u")
     with pytest.raises(DataError, match=r"'u' is empty, .*'sample': 0"):
         FunctionDataset(stored.isel(sample=slice(0)), inputs="u", outputs="u")
+
+
+def test_reads_the_files_of_others(shared_data: Path) -> None:
+    darcy = sciops.data.open(shared_data / "darcy_train_16.pt")
+    data = FunctionDataset(darcy, inputs="x", outputs="y")
+    assert len(data) == 1000 and data.grid.kinds == ("left", "left") and data[0]["x"].dtype == torch.float32
+    tensors = torch.load(shared_data / "darcy_train_16.pt", weights_only=True)
+    chosen = [999, 3, 500]
+    batch = data.batch(chosen)
+    assert torch.equal(batch["x"][:, 0], tensors["x"][chosen].float()) and torch.equal(
+        batch["y"][:, 0], tensors["y"][chosen]
+    )
+    data.check_finite()
+    assert statistics_of(data).y.std.item() == pytest.approx(tensors["y"].double().std(correction=0).item(), rel=1e-12)
+
+    burgers = sciops.data.open(shared_data / "burgers_train_16.pt")
+    steps = FunctionDataset(burgers, inputs="y", outputs="y", history=1, samples=range(600))
+    frames = torch.load(shared_data / "burgers_train_16.pt", weights_only=True)["y"].float()
+    assert len(steps) == 9600
+    assert torch.equal(steps[16 * 7 + 3]["x"][0], frames[7, 3]) and torch.equal(steps[16 * 7 + 3]["y"][0], frames[7, 4])

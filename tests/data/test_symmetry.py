@@ -85,8 +85,12 @@ def test_single_generators_are_involutions(kind: str, generator: torch.Generator
         assert torch.equal(other.apply(other.apply(t)), t) and not torch.equal(other.apply(t), t)
 
 
-def test_cube_group_in_three_dimensions() -> None:
-    assert len(elements(["transpose-xy", "transpose-yz", "flip-x"], Grid.unit(4, 4, 4))) == 48
+def test_cube_group_in_three_dimensions(generator: torch.Generator) -> None:
+    group = elements(["transpose-xy", "transpose-yz", "flip-x"], Grid.unit(4, 4, 4))
+    t = torch.randn(4, 4, 4, generator=generator)
+    assert len(group) == 48 == len({tuple(g.apply(t).flatten().tolist()) for g in group})
+    for g in group:  # turns of order three and four: the inverse is not the map itself
+        assert torch.equal(g.inverse.apply(g.apply(t)), t) and g.inverse @ g == group[0]
 
 
 def test_averaging_over_the_group_makes_any_map_equivariant(generator: torch.Generator) -> None:
@@ -131,7 +135,7 @@ def test_augmentation_moves_input_and_output_by_one_element_of_the_group(kind: s
     moved_x, moved_y = augment(x, y, grid, names, seed=0, epoch=0, index=torch.arange(64))
     used = set()
     for i in range(64):
-        fits = [k for k, g in enumerate(group) if torch.equal(g.apply(x[i]), moved_x[i])]
+        fits = [k for k, g in enumerate(group) if torch.equal(g.apply(x[i], ends="nearest"), moved_x[i])]
         assert len(fits) == 1 and torch.equal(group[fits[0]].apply(y[i]), moved_y[i])
         used.add(fits[0])
     assert len(used) == len(group) == 8
@@ -193,6 +197,16 @@ def test_names_follow_the_axes_of_the_grid() -> None:
     assert len(elements(["transpose-lat-lon", "flip-lat"], grid)) == 8
 
 
+def test_letters_are_positions_where_no_axis_has_such_a_name() -> None:
+    grid = Grid.unit(4, 4, names=("x1", "x2"))
+    assert elements(["flip-y"], grid) == elements(["flip-x2"], grid)
+    assert elements(["transpose-xy"], grid) == elements(["transpose-x1-x2"], grid) == elements(["transpose"], grid)
+    swapped = Grid.unit(4, 4, names=("y", "x"))
+    assert elements(["flip-x"], swapped)[1].mirrored == (False, True)
+    with pytest.raises(DomainError, match="no axis 'x'"):
+        elements(["flip-x"], Grid.unit(4, 4, names=("r", "z")))
+
+
 @pytest.mark.parametrize(
     ("name", "grid", "error", "message"),
     [
@@ -222,3 +236,13 @@ def test_refuses_values_off_the_grid_and_a_bare_name(generator: torch.Generator)
         augment(x, y, Grid.unit(4), ["flip-x"], seed=0, epoch=0, index=torch.arange(2))
     with pytest.raises(InputError, match="a list of names"):
         elements("flip-x", Grid.unit(4))
+
+
+def test_a_mirrored_left_axis_gives_inputs_the_value_stored_nearest_to_the_upper_end() -> None:
+    flip = elements(["flip-x"], Grid.unit(4, kind="left"))[1]
+    values = torch.tensor([9.0, 1.0, 2.0, 3.0])
+    assert flip.apply(values, ends="nearest").tolist() == [3.0, 3.0, 2.0, 1.0]
+    assert flip.apply(values, ends="keep").tolist() == [9.0, 3.0, 2.0, 1.0]
+    for kind in ("closed", "cell", "periodic"):
+        other = elements(["flip-x"], Grid.unit(4, kind=kind))[1]  # type: ignore[arg-type]
+        assert torch.equal(other.apply(values, ends="nearest"), other.apply(values))

@@ -77,7 +77,8 @@ def describe(contents: Contents) -> str:
     entries = sorted(contents.entries.items())
     if not entries:
         return "it holds no arrays"
-    listed = ", ".join(f"{name} {entry.shape} {entry.dtype}" for name, entry in entries[:40])
+    shown = [(name if name.isprintable() else repr(name), entry) for name, entry in entries[:40]]
+    listed = ", ".join(f"{name} {entry.shape} {entry.dtype}" for name, entry in shown)
     more = f" and {len(entries) - 40} more" if len(entries) > 40 else ""
     name, largest = max(entries, key=lambda item: (item[1].dtype.kind in "fc", math.prod(item[1].shape)))
     dims = ("sample", "x", "y", "z", *(f"x{i}" for i in range(4, 40)))[: len(largest.shape)]

@@ -24,15 +24,21 @@ class Native(Layout):
     def read(self, contents: Contents, options: Options) -> xr.Dataset:
         """See `Layout.read`."""
         contents.close()
-        try:
-            with reading(contents.path):
-                ds = xr.open_dataset(
-                    contents.path, engine="h5netcdf", cache=False, decode_times=False, decode_timedelta=False
-                )
-        except Exception as error:
-            if "dimension scale" in str(error):
-                raise LayoutError(f"{contents.path}: some arrays have no dimension scales; use dims=") from error
-            raise
+        with reading(contents.path):
+            ds = xr.open_dataset(
+                contents.path,
+                engine="h5netcdf",
+                cache=False,
+                decode_times=False,
+                decode_timedelta=False,
+                phony_dims="access",
+            )
+        bare = [str(name) for name, v in ds.variables.items() if any(str(d).startswith("phony_dim") for d in v.dims)]
+        if bare:
+            raise LayoutError(
+                f"{contents.path}: {', '.join(bare)} without dimension scales; attach scales, or declare what to read "
+                f"by dims="
+            )
         if not ds.data_vars and any("/" in name for name in contents.entries):
             raise LayoutError(f"{contents.path}: the root group holds no variables; declare those of groups by dims=")
         ds.attrs = {str(name): plain(value) for name, value in ds.attrs.items()}

@@ -1,0 +1,349 @@
+"""The native file: what survives the round trip, atomic writing, streaming, and every way in which writing fails."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import tracemalloc
+
+import h5py
+import numpy as np
+import pytest
+import xarray as xr
+
+from sciops.data import writing
+from sciops.data.encoding import chunk_shape
+from sciops.data.files import StreamWriter, open, write
+from sciops.data.storage import StoredArray
+from sciops.errors import DataError, InputError
+
+
+@pytest.fixture
+def ds():
+    rng = np.random.default_rng()
+    return xr.Dataset(
+        {
+            "u": (("sample", "x", "y"), rng.normal(size=(7, 8, 6)), {"units": "Pa", "long_name": "pressure"}),
+            "inside": (("sample", "x", "y"), rng.normal(size=(7, 8, 6)) > 0),
+            "n": ("sample", rng.integers(-5, 5, 7, dtype=np.int16)),
+            "big": (("x", "sample"), rng.normal(size=(8, 7)).astype(">f4")),
+            "nu": ((), 0.5),
+        },
+        coords={"x": np.linspace(0, 1, 8), "y": ("y", np.arange(6) / 6, {"units": "m"})},
+        attrs={"sample_dim": "sample", "title": "a run"},
+    )
+
+
+def nothing_left(folder, *names):
+    assert sorted(path.name for path in folder.iterdir()) == sorted(names)
+
+
+def test_round_trip_and_plain_xarray(ds, tmp_path):
+    path = write(ds, tmp_path / "run.nc")
+    for again in (open(path), xr.open_dataset(path)):
+        assert set(again.variables) == set(ds.variables)
+        for name in ds.variables:
+            np.testing.assert_array_equal(again[name].transpose(*ds[name].dims).values, ds[name].values)
+            assert again[name].dtype == ds[name].dtype.newbyteorder("=")
+        assert again.u.attrs == ds.u.attrs
+        assert again.attrs["title"] == "a run"
+    nothing_left(tmp_path, "run.nc")
+
+
+def test_attributes(tmp_path):
+    attrs = {
+        "flag": True,
+        "count": 3,
+        "level": 0.5,
+        "numbers": [1, 2, 3],
+        "names": ["a", "b"],
+        "one": ["alone"],
+        "array": np.arange(3.0),
+        "flags": [True, False],
+        "nested": {"k": [1, 2]},
+        "none": None,
+        "empty": [],
+        "raw": b"bytes",
+        "text": "ä ",
+    }
+    again = open(write(xr.Dataset({"u": ("x", [1.0, 2.0], attrs)}, attrs=attrs), tmp_path / "a.nc"))
+    for found in (again.attrs, again.u.attrs):
+        assert (found["flag"], found["count"], found["level"], found["text"]) == (1, 3, 0.5, "ä ")
+        np.testing.assert_array_equal(found["numbers"], [1, 2, 3])
+        np.testing.assert_array_equal(found["array"], np.arange(3.0))
+        np.testing.assert_array_equal(found["flags"], [1, 0])
+        assert list(found["names"]) == ["a", "b"]
+        assert list(np.atleast_1d(found["one"])) == ["alone"]
+        assert (found["nested"], found["none"], found["empty"]) == ('{"k": [1, 2]}', "null", "[]")
+        assert found["raw"] == "bytes"
+
+
+@pytest.mark.parametrize("channels", [["channel"], ["channel", "channel_y"]])
+def test_channel_dims_survive(tmp_path, channels):
+    ds = xr.Dataset(attrs={"channel_dims": channels})
+    for name in channels:
+        ds[name + "_field"] = (("sample", name, "x"), np.zeros((2, 3, 4)))
+    assert open(write(ds, tmp_path / "c.nc")).attrs["channel_dims"] == channels
+
+
+def test_times_texts_and_other_coordinates(tmp_path):
+    ds = xr.Dataset(
+        {"u": (("sample", "x"), np.ones((2, 3))), "label": ("x", ["a", "bb", "ä"])},
+        coords={"day": ("x", np.arange("2024-01-01", "2024-01-04", dtype="M8[D]")), "run": ("sample", [3, 5])},
+    )
+    path = write(ds, tmp_path / "t.nc")
+    xr.testing.assert_equal(xr.open_dataset(path).load(), ds.assign(label=ds.label.astype(object)))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.zeros((2, 3), complex), r"'u' is complex.*\.real and \.imag"),
+        (np.array([[{}, {}, {}]] * 2, object), "'u' holds Python objects"),
+        (np.zeros((2, 3), "M8[ns]"), "'u' holds times for each sample"),
+    ],
+)
+def test_what_netcdf_does_not_hold(tmp_path, values, message):
+    with pytest.raises(InputError, match=message):
+        write(xr.Dataset({"u": (("sample", "x"), values)}), tmp_path / "bad.nc")
+    nothing_left(tmp_path)
+
+
+def test_texts_by_sample(tmp_path):
+    ds = xr.Dataset({"name": ("sample", np.array(["a", "bb"], object)), "u": ("sample", [1.0, 2.0])})
+    assert open(write(ds, tmp_path / "n.nc")).name.values.tolist() == ["a", "bb"]
+
+
+def test_half_precision_becomes_single(tmp_path):
+    ds = xr.Dataset({"u": (("sample", "x"), np.ones((2, 3), np.float16))})
+    assert open(write(ds, tmp_path / "h.nc")).u.dtype == np.float32
+
+
+def test_without_samples(tmp_path):
+    ds = xr.Dataset({"u": (("time", "x"), np.random.default_rng().normal(size=(5, 8)))})
+    np.testing.assert_array_equal(open(write(ds, tmp_path / "one.nc")).u, ds.u)
+
+
+def test_only_a_dataset(tmp_path):
+    with pytest.raises(InputError, match=r"write takes an xarray\.Dataset, got ndarray"):
+        write(np.zeros(3), tmp_path / "x.nc")
+
+
+def test_existing_target(ds, tmp_path):
+    path = tmp_path / "run.nc"
+    path.write_bytes(b"mine")
+    with pytest.raises(DataError, match=r"run\.nc: exists already; give overwrite=True \(--overwrite\)"):
+        write(ds, path)
+    assert path.read_bytes() == b"mine"
+    write(ds, path, overwrite=True)
+    assert open(path).u.shape == (7, 8, 6)
+
+
+def test_overwriting_the_file_that_is_read(ds, tmp_path):
+    path = write(ds, tmp_path / "run.nc")
+    lazy = open(path)
+    write(lazy.isel(sample=slice(2, 5)), path, overwrite=True)
+    np.testing.assert_array_equal(open(path).u, ds.u[2:5])
+    nothing_left(tmp_path, "run.nc")
+
+
+def test_target_that_appears_meanwhile(ds, tmp_path):
+    path = tmp_path / "run.nc"
+    with pytest.raises(DataError, match="exists already"), StreamWriter(path, ds, 7) as writer:
+        writer.append(ds)
+        path.write_bytes(b"theirs")
+    assert path.read_bytes() == b"theirs"
+    nothing_left(tmp_path, "run.nc")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("", "a folder; give"), ("no/run.nc", "there is no folder .*no; create")]
+)
+def test_impossible_target(ds, tmp_path, name, message):
+    with pytest.raises(DataError, match=message):
+        write(ds, tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied"), "no permission in that folder"),
+        (OSError(errno.EROFS, "Read-only file system"), "no permission in that folder"),
+    ],
+)
+def test_no_write_permission(ds, tmp_path, monkeypatch, error, message):
+    def refuse(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(writing.h5netcdf, "File", refuse)
+    with pytest.raises(DataError, match=rf"run\.nc: not written, {message}") as caught:
+        write(ds, tmp_path / "run.nc")
+    assert "\n" not in str(caught.value)
+    nothing_left(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        OSError("Can't write data (file write failed: errno = 28, error message = 'No space left on device')"),
+        RuntimeError("unable to flush (errno = 28, error message = 'No space left on device')"),
+    ],
+)
+@pytest.mark.parametrize("moment", ["append", "close", "rename"])
+def test_disk_full(ds, tmp_path, monkeypatch, error, moment):
+    def refuse(*args, **kwargs):
+        raise error
+
+    target = {
+        "append": (writing.StreamWriter, "_checked_count"),
+        "close": (writing.h5netcdf.File, "close"),
+        "rename": (writing.os, "replace"),
+    }[moment]
+    monkeypatch.setattr(*target, refuse)
+    with pytest.raises(DataError, match=r"run\.nc: not written, the disk is full.*; free space"):
+        write(ds, tmp_path / "run.nc")
+    nothing_left(tmp_path)
+
+
+def test_disk_full_for_real(tmp_path):
+    """Where a process may write 1 MiB a file, HDF5 meets the same error as on a full disk."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))
+    try:
+        with pytest.raises(DataError, match=r"run\.nc: not written, the disk is full or the quota used up; free space"):
+            write(xr.Dataset({"u": (("sample", "x"), np.ones((64, 1 << 15)))}), tmp_path / "run.nc")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    nothing_left(tmp_path)
+
+
+def test_interrupt_inside_of_a_write(ds, tmp_path, monkeypatch):
+    sink_write = writing.Sink.write
+    monkeypatch.setattr(writing.Sink, "write", lambda self, data: sink_write(self, data) if self._stop() else 0)
+
+    def stop(self):
+        self._error = self._error or KeyboardInterrupt()
+        return True
+
+    monkeypatch.setattr(writing.Sink, "_stop", stop, raising=False)
+    with pytest.raises(KeyboardInterrupt):
+        write(ds, tmp_path / "run.nc")
+    nothing_left(tmp_path)
+
+
+def test_interrupt_leaves_nothing(ds, tmp_path, monkeypatch):
+    count = writing.StreamWriter._checked_count
+    monkeypatch.setattr(writing, "_BLOCK_BYTES", 1)
+    calls = []
+
+    def interrupted(self, block):
+        calls.append(block)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return count(self, block)
+
+    monkeypatch.setattr(writing.StreamWriter, "_checked_count", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write(ds, tmp_path / "run.nc")
+    nothing_left(tmp_path)
+
+
+def test_error_of_the_caller_leaves_nothing(ds, tmp_path):
+    with pytest.raises(ZeroDivisionError), StreamWriter(tmp_path / "run.nc", ds, 14) as writer:
+        writer.append(ds)
+        assert len(list(tmp_path.iterdir())) == 1
+        raise ZeroDivisionError
+    nothing_left(tmp_path)
+
+
+def test_stream_of_blocks(ds, tmp_path):
+    path = tmp_path / "run.nc"
+    with StreamWriter(path, ds.isel(sample=slice(0, 1)), 7) as writer:
+        for start, stop in ((0, 3), (3, 4), (4, 7)):
+            writer.append(ds.isel(sample=slice(start, stop)).transpose())
+            assert not path.exists()
+    xr.testing.assert_identical(xr.open_dataset(path).drop_attrs(), ds.drop_attrs())
+    assert writer.written == 7
+
+
+@pytest.mark.parametrize("count", [3, 8])
+def test_stream_counts_samples(ds, tmp_path, count):
+    error, message = (
+        (InputError, "7 samples come, 3 were") if count == 3 else (DataError, "7 samples were written of 8")
+    )
+    with pytest.raises(error, match=message), StreamWriter(tmp_path / "run.nc", ds, count) as writer:
+        writer.append(ds)
+    nothing_left(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda ds: ds.drop_vars("u"), r"'u' has the dimensions \('sample', 'x', 'y'\), a block lacks it"),
+        (lambda ds: ds.isel(y=0), "a block has it with the dimensions"),
+        (lambda ds: ds.isel(x=slice(4)), "dimension 'x' has length 8, in a block 4"),
+    ],
+)
+def test_stream_checks_blocks(ds, tmp_path, change, message):
+    with pytest.raises(InputError, match=message), StreamWriter(tmp_path / "run.nc", ds, 7) as writer:
+        writer.append(change(ds))
+    nothing_left(tmp_path)
+
+
+def test_append_needs_an_open_writer(ds, tmp_path):
+    with pytest.raises(InputError, match="cannot append, it is not open: use it in a with statement"):
+        StreamWriter(tmp_path / "run.nc", ds, 7).append(ds)
+    nothing_left(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("shape", "sample", "chunks"),
+    [
+        ((1000, 64, 64), 0, (8, 64, 64)),
+        ((100, 256, 256), 0, (1, 256, 256)),
+        ((4, 8), 0, None),
+        ((16, 1000), 1, (16, 1000)),
+        ((10, 200, 512, 512), 0, (1, 8, 512, 512)),
+    ],
+)
+def test_chunks_hold_whole_samples(shape, sample, chunks):
+    found = chunk_shape(shape, 8, sample)
+    if chunks == shape:
+        assert found in (None, chunks)
+    else:
+        assert found == chunks
+
+
+def test_written_chunks(tmp_path):
+    ds = xr.Dataset({"u": (("sample", "x", "y"), np.zeros((40, 64, 64)))})
+    with h5py.File(write(ds, tmp_path / "run.nc")) as file:
+        assert file["u"].chunks == (8, 64, 64)
+
+
+def test_streams_in_bounded_memory(tmp_path, monkeypatch):
+    path, shape = tmp_path / "big.h5", (64, 256, 256)
+    with h5py.File(path, "w") as file:
+        file.create_dataset("u", shape, "f4", chunks=(1, 256, 256), fillvalue=1.5)
+        file.create_dataset("still", (4096, 1024), "f4", fillvalue=2.5)
+    monkeypatch.setattr(writing, "_BLOCK_BYTES", 1 << 20)
+    ds = open(path, dims={"u": ("sample", "x", "y"), "still": ("p", "q")})
+    sizes = []
+    read = StoredArray._read
+    monkeypatch.setattr(StoredArray, "_read", lambda *a: sizes.append((out := read(*a)).nbytes) or out)
+    tracemalloc.start()
+    write(ds, tmp_path / "copy.nc")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert sum(sizes) >= 32 << 20
+    assert max(sizes) <= 1 << 20
+    assert peak < 8 << 20
+    assert float(open(tmp_path / "copy.nc").u[-1, -1, -1]) == 1.5
+
+
+def test_permissions_follow_the_umask(ds, tmp_path):
+    path = write(ds, tmp_path / "run.nc")
+    mask = os.umask(0)
+    os.umask(mask)
+    assert path.stat().st_mode & 0o777 == 0o666 & ~mask
