@@ -110,11 +110,11 @@ def unit_weights(size: int, kind: str, device: torch.device | None = None) -> Te
 
 
 def analysis_matrix(axis: FourierAxis, size: int, *, like: Tensor) -> Tensor:
-    r"""The real matrix (2 m + 1, N) that takes N nodes to cosine and sine sums.
+    r"""The real matrix (2 (m + 1), N) that takes N nodes to coefficients.
 
-    Rows :math:`k = 0 \dots m` are :math:`w_j \cos(2\pi k s_j / L) / L`, rows :math:`m + k`, :math:`k = 1 \dots m`, the
-    same with the sine, so that :math:`c_{\pm k}` is row k minus or plus i times row m + k. Frequencies that the grid
-    does not carry are rows of zeros. Computed in float64, rounded to the dtype of `like`, kept for the next call.
+    Rows :math:`k = 0 \dots m` are the real parts of :math:`w_j e^{-2\pi i k s_j / L} / L`, the next m + 1 rows the
+    imaginary parts. Rows of frequencies that the grid does not carry are zero. Computed in float64, rounded to the
+    dtype of `like`, and kept for the next call.
 
     Parameters
     ----------
@@ -128,11 +128,12 @@ def analysis_matrix(axis: FourierAxis, size: int, *, like: Tensor) -> Tensor:
     return _matrix(_analysis, axis, size, like)
 
 
-def synthesis_matrix(axis: FourierAxis, size: int, *, like: Tensor) -> Tensor:
-    r"""The real matrix (N, 2 m + 1) that takes the cosine and sine amplitudes of `analysis_matrix` to N nodes.
+def synthesis_matrix(axis: FourierAxis, size: int, *, like: Tensor, real: bool = False) -> Tensor:
+    r"""The real matrix (N, 2 (m + 1)) that takes real and imaginary parts of :math:`c_0 \dots c_m` to N nodes.
 
-    Columns :math:`\cos(2\pi k s_j / L)`, :math:`k = 0 \dots m`, then :math:`\sin(2\pi k s_j / L)`,
-    :math:`k = 1 \dots m`; zero for frequencies that the grid does not carry.
+    It gives :math:`\mathrm{Re} \sum_{k=0}^m c_k e^{2\pi i k s_j / L}`, or with `real` the real field whose other
+    coefficients are :math:`c_{-k} = \overline{c_k}`: every term but the first counts twice. Columns of frequencies
+    that the grid does not carry are zero.
 
     Parameters
     ----------
@@ -142,8 +143,10 @@ def synthesis_matrix(axis: FourierAxis, size: int, *, like: Tensor) -> Tensor:
         Number of nodes N.
     like
         Tensor whose dtype and device the matrix takes.
+    real
+        Whether the terms k > 0 count twice.
     """
-    return _matrix(_synthesis, axis, size, like)
+    return _matrix(_real_synthesis if real else _synthesis, axis, size, like)
 
 
 Builder = Callable[[FourierAxis, int, torch.dtype, torch.device], Tensor]
@@ -157,14 +160,20 @@ def _angles(axis: FourierAxis, size: int, device: torch.device) -> tuple[Tensor,
 
 
 def _analysis(axis: FourierAxis, size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    phase, carried = _angles(axis, size, device)
+    angle, carried = _angles(axis, size, device)
     scale = unit_weights(size, axis.kind, device)[:, None] * carried / (1 + axis.padding)
-    return torch.cat([scale * phase.cos(), (scale * phase.sin())[:, 1:]], 1).mT.to(dtype).contiguous()
+    return torch.cat([scale * angle.cos(), -scale * angle.sin()], 1).mT.to(dtype).contiguous()
 
 
 def _synthesis(axis: FourierAxis, size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    phase, carried = _angles(axis, size, device)
-    return torch.cat([carried * phase.cos(), (carried * phase.sin())[:, 1:]], 1).to(dtype)
+    angle, carried = _angles(axis, size, device)
+    return torch.cat([carried * angle.cos(), -carried * angle.sin()], 1).to(dtype)
+
+
+def _real_synthesis(axis: FourierAxis, size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    first = torch.arange(axis.modes + 1, device=device) == 0
+    once = _synthesis(axis, size, torch.float64, device)
+    return torch.where(first.repeat(2), once, 2 * once).to(dtype)
 
 
 def _matrix(build: Builder, axis: FourierAxis, size: int, like: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 r"""Truncated Fourier transforms, mode mixing, resampling and derivatives as pure tensor functions.
 
 The basis and its conventions (normalisation, which frequencies a grid carries) are those of
-:class:`sciops.kernels.fourier.FourierAxis`. The first transformed axis keeps :math:`0 \dots m_1` (a real field has
+:class:`sciops.kernels.fourier.FourierAxis`. The last axis keeps :math:`0 \dots m_d` (a real field has
 :math:`c_{-k} = \overline{c_k}`), the others keep :math:`-m_i \dots m_i` in this order.
 
 Two methods compute the same map to rounding: ``"products"``, real matrix products with the truncated basis, for any
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from sciops.errors import InputError
 from sciops.kernels.fourier import FourierAxis, analysis_matrix, synthesis_matrix
+from sciops.kernels.products import along
 
 if TYPE_CHECKING:
     from jaxtyping import Complex, Float
@@ -48,7 +49,7 @@ def fourier_coefficients(
     Returns
     -------
     Tensor
-        Complex (*batch, m_1 + 1, 2 m_2 + 1, ..., 2 m_d + 1). Frequencies that the grid does not carry are zero.
+        Complex (*batch, 2 m_1 + 1, ..., 2 m_{d-1} + 1, m_d + 1). Frequencies that the grid does not carry are zero.
 
     Raises
     ------
@@ -62,8 +63,9 @@ def fourier_coefficients(
     tensor([0.0000, 0.0000, 0.0000, 0.5000, 0.0000], dtype=torch.float64)
     """
     bases = _bases(x, axes)
-    chosen = _chosen(method, bases, x.shape[-len(bases) :], x.dtype)
-    return torch.complex(*_analyse(x, bases, chosen).unbind(-len(bases) - 1))
+    dims = tuple(range(x.ndim - len(bases), x.ndim))
+    pair = _analyse(x, bases, dims, _chosen(method, bases, x.shape[-len(bases) :], x.dtype))
+    return torch.complex(*pair.unbind(dims[-1]))
 
 
 def fourier_synthesis(
@@ -83,7 +85,7 @@ def fourier_synthesis(
     Parameters
     ----------
     coefficients
-        Complex (*batch, m_1 + 1, 2 m_2 + 1, ..., 2 m_d + 1).
+        Complex (*batch, 2 m_1 + 1, ..., 2 m_{d-1} + 1, m_d + 1).
     axes
         One basis per axis; an int is a periodic axis with that highest frequency.
     sizes
@@ -114,8 +116,9 @@ def fourier_synthesis(
         raise InputError(f"the coefficients have modes {found}; the axes keep {expected}")
     if len(sizes) != len(bases):
         raise InputError(f"{len(sizes)} sizes given for {len(bases)} axes")
-    pair = torch.stack([coefficients.real, coefficients.imag], -len(bases) - 1)
-    return _synthesise(pair, bases, sizes, _chosen(method, bases, sizes, pair.dtype))
+    dims = tuple(range(coefficients.ndim - len(bases), coefficients.ndim))
+    pair = torch.stack([coefficients.real, coefficients.imag], dims[-1])
+    return _synthesise(pair, bases, dims, sizes, _chosen(method, bases, sizes, pair.dtype))
 
 
 def spectral_convolution(
@@ -125,6 +128,8 @@ def spectral_convolution(
     sizes: Sequence[int] | None = None,
     *,
     bias: Float[Tensor, "*batch out_channel"] | None = None,
+    dims: Sequence[int] | None = None,
+    channel: int = 1,
     method: Method | None = None,
 ) -> Float[Tensor, "batch out_channel *new_space"]:
     r"""Multiply every kept frequency by its own complex matrix: the linear part of a Fourier layer.
@@ -139,7 +144,7 @@ def spectral_convolution(
     x
         Real field (batch, in_channel, N_1, ..., N_d).
     weight
-        Real (m_1 + 1, 2 m_2 + 1, ..., in_channel, 2, out_channel): real and imaginary parts of W, mode-major.
+        Real (2 m_1 + 1, ..., m_d + 1, in_channel, 2, out_channel): real and imaginary parts of W, mode-major.
     axes
         One basis per axis; an int is a periodic axis with that highest frequency.
     sizes
@@ -147,6 +152,9 @@ def spectral_convolution(
     bias
         Constant b added to the result, (out_channel,) or (batch, out_channel); it costs nothing, as it enters at the
         frequency zero.
+    dims, channel
+        Where the axes and the channels stand in x, when not as above; one more dimension is the batch. The result has
+        the same order. Quickest are ``dims=(2, ..., d, 0)`` with the channels last.
     method
         "products", "fft", or None for the faster one.
 
@@ -170,20 +178,25 @@ def spectral_convolution(
     """
     bases = _bases(x, axes)
     ndim = len(bases)
-    expected = (*_mode_shape(bases), x.shape[1], 2)
-    if x.ndim != ndim + 2 or weight.ndim != ndim + 3 or tuple(weight.shape[:-1]) != expected:
-        raise InputError(
-            f"x of shape {tuple(x.shape)} and {ndim} axes need a weight of shape {expected} + (out_channel,), "
-            f"not {tuple(weight.shape)}"
-        )
+    where = tuple(range(2, ndim + 2)) if dims is None else tuple(dim % x.ndim for dim in dims)
+    channel = channel % x.ndim
+    batch = sorted(set(range(ndim + 2)) - {*where, channel})
+    if x.ndim != ndim + 2 or len(batch) != 1:
+        raise InputError(f"x of shape {tuple(x.shape)} is not batch, channel and {ndim} axes, each once")
+    expected = (*_mode_shape(bases), x.shape[channel], 2)
+    if weight.ndim != ndim + 3 or tuple(weight.shape[:-1]) != expected:
+        raise InputError(f"the weight has shape {tuple(weight.shape)}, expected {expected} + (out_channel,)")
     if sizes is not None and len(sizes) != ndim:
         raise InputError(f"{len(sizes)} sizes given for {ndim} axes")
+    behind = [dim + (dim >= where[-1]) for dim in (*where, *batch, channel)]
+    order = (*behind[:ndim], where[-1], *behind[ndim:])
     dtype = torch.promote_types(x.dtype, weight.dtype)
+    nodes = tuple(x.shape[dim] for dim in where)
+    targets = nodes if sizes is None else tuple(sizes)
     with torch.autocast(x.device.type, enabled=False):
-        z = x.to(dtype)
-        nodes, targets = x.shape[-ndim:], x.shape[-ndim:] if sizes is None else sizes
-        pair = _mix(_analyse(z, bases, _chosen(method, bases, nodes, dtype)), weight.to(dtype), bias)
-        return _synthesise(pair, bases, targets, _chosen(method, bases, targets, dtype)).to(x.dtype)
+        pair = _analyse(x.to(dtype), bases, where, _chosen(method, bases, nodes, dtype))
+        pair = _mix(pair, weight.to(dtype), bias, order)
+        return _synthesise(pair, bases, where, targets, _chosen(method, bases, targets, dtype)).to(x.dtype)
 
 
 def fourier_resample(x: Float[Tensor, "..."], sizes: Sequence[int], dims: Sequence[int] | None = None) -> Tensor:
@@ -277,7 +290,7 @@ def spectral_derivative(x: Float[Tensor, "..."], dim: int, *, order: int = 1, ex
     factor = (2j * torch.pi / extent * mode) ** order
     if size % 2 == 0 and order % 2 == 1:
         factor[-1] = 0
-    derivative = torch.fft.irfft(torch.fft.rfft(y) * factor, n=size)
+    derivative: Tensor = torch.fft.irfft(torch.fft.rfft(y) * factor, n=size)
     return derivative.movedim(-1, dim).to(x.dtype)
 
 
@@ -289,7 +302,8 @@ def _resample_axis(x: Tensor, size: int, dim: int) -> Tensor:
         y = torch.cat([y[..., :-1], y[..., -1:] / 2], -1)
     elif size < old and size % 2 == 0:
         y = torch.cat([y[..., : size // 2], y[..., size // 2 : size // 2 + 1] * 2], -1)
-    return torch.fft.irfft(y, n=size, norm="forward").movedim(-1, dim).to(x.dtype)
+    fine: Tensor = torch.fft.irfft(y, n=size, norm="forward")
+    return fine.movedim(-1, dim).to(x.dtype)
 
 
 def _at_least_single(x: Tensor) -> Tensor:
@@ -309,7 +323,7 @@ def _bases(x: Tensor, axes: Sequence[FourierAxis | int]) -> tuple[FourierAxis, .
 
 
 def _mode_shape(axes: tuple[FourierAxis, ...]) -> tuple[int, ...]:
-    return (axes[0].modes + 1, *(2 * axis.modes + 1 for axis in axes[1:]))
+    return (*(2 * axis.modes + 1 for axis in axes[:-1]), axes[-1].modes + 1)
 
 
 def _chosen(method: Method | None, axes: tuple[FourierAxis, ...], sizes: Sequence[int], dtype: torch.dtype) -> Method:
@@ -326,99 +340,94 @@ def _chosen(method: Method | None, axes: tuple[FourierAxis, ...], sizes: Sequenc
     return method
 
 
-def _along(matrix: Tensor, x: Tensor, dim: int) -> Tensor:
-    """Apply `matrix` (out, in) to dimension `dim` (negative) of x; the dimensions behind it ride along as columns."""
-    if dim == -1:
-        return x @ matrix.mT
-    return (matrix @ x.flatten(dim + 1)).unflatten(-1, x.shape[dim + 1 :])
-
-
-def _analyse(x: Tensor, axes: tuple[FourierAxis, ...], method: Method) -> Tensor:
-    """Coefficients as a real pair (*batch, 2, m_1 + 1, 2 m_2 + 1, ...)."""
-    ndim = len(axes)
+def _analyse(x: Tensor, axes: tuple[FourierAxis, ...], dims: tuple[int, ...], method: Method) -> Tensor:
+    """Coefficients as a real pair: the last axis, dimension p of x, becomes the dimensions p (pair) and p + 1."""
     if method == "fft":
-        return _analyse_by_fft(x, axes)
-    m = axes[0].modes
-    cosine, sine = _along(analysis_matrix(axes[0], x.shape[-ndim], like=x), x, -ndim).split([m + 1, m], -ndim)
-    y = torch.stack([cosine, torch.cat([torch.zeros_like(cosine.narrow(-ndim, 0, 1)), -sine], -ndim)], -ndim - 1)
-    for i in range(1, ndim):
-        dim, m = i - ndim, axes[i].modes
-        y = _along(analysis_matrix(axes[i], y.shape[dim], like=x), y, dim)
-        zero, even, odd = y.split([1, m, m], dim)
-        real, imaginary = odd.unbind(-ndim - 1)
-        turned = torch.stack([imaginary, -real], -ndim - 1)  # -i times the sine sums
+        return _analyse_by_fft(x, axes, dims)
+    p = dims[-1]
+    y = along(analysis_matrix(axes[-1], x.shape[p], like=x), x, p)
+    y = y.view(*y.shape[:p], 2, axes[-1].modes + 1, *y.shape[p + 1 :])
+    for axis, dim in zip(axes[:-1], _behind_pair(dims), strict=False):
+        m = axis.modes
+        y = along(analysis_matrix(axis, y.shape[dim], like=x), y, dim)
+        zero, even, _, odd = y.split_with_sizes([1, m, 1, m], dim)
+        real, imaginary = odd.unbind(p)
+        turned = torch.stack([-imaginary, real], p)  # i times the odd part
         y = torch.cat([(even - turned).flip(dim), zero, even + turned], dim)
     return y
 
 
-def _synthesise(z: Tensor, axes: tuple[FourierAxis, ...], sizes: Sequence[int], method: Method) -> Tensor:
-    """Real field (*batch, *sizes) from the real pair (*batch, 2, m_1 + 1, 2 m_2 + 1, ...)."""
-    ndim = len(axes)
+def _synthesise(
+    z: Tensor, axes: tuple[FourierAxis, ...], dims: tuple[int, ...], sizes: Sequence[int], method: Method
+) -> Tensor:
+    """The real field with its axes at `dims` from a real pair as `_analyse` gives it."""
     if method == "fft":
-        return _synthesise_by_fft(z, axes, sizes)
-    for i in reversed(range(1, ndim)):
-        dim, m = i - ndim, axes[i].modes
-        negative, zero, positive = z.split([m, 1, m], dim)
+        return _synthesise_by_fft(z, axes, dims, sizes)
+    p = dims[-1]
+    for axis, dim, size in zip(axes[:-1], _behind_pair(dims), sizes, strict=False):
+        negative, zero, positive = z.split_with_sizes([axis.modes, 1, axis.modes], dim)
         negative = negative.flip(dim)
-        real, imaginary = (positive - negative).unbind(-ndim - 1)
-        turned = torch.stack([-imaginary, real], -ndim - 1)  # i times the odd part
-        amplitudes = torch.cat([zero, positive + negative, turned], dim)
-        z = _along(synthesis_matrix(axes[i], sizes[i], like=z), amplitudes, dim)
-    real, imaginary = z.unbind(-ndim - 1)
-    zero, rest = real.split([1, axes[0].modes], -ndim)
-    # a real field: the frequencies k and -k together are twice the real part
-    amplitudes = torch.cat([zero, 2 * rest, -2 * imaginary.narrow(-ndim, 1, axes[0].modes)], -ndim)
-    return _along(synthesis_matrix(axes[0], sizes[0], like=z), amplitudes, -ndim)
+        real, imaginary = (positive - negative).unbind(p)
+        turned = torch.stack([imaginary, -real], p)  # -i times the odd part; sin(0) = 0 takes any value
+        parts = torch.cat([zero, positive + negative, zero, turned], dim)
+        z = along(synthesis_matrix(axis, size, like=z), parts, dim)
+    return along(synthesis_matrix(axes[-1], sizes[-1], like=z, real=True), z.flatten(p, p + 1), p)
 
 
-def _analyse_by_fft(x: Tensor, axes: tuple[FourierAxis, ...]) -> Tensor:
-    ndim = len(axes)
-    y = torch.fft.rfft(x, dim=-ndim, norm="forward")
-    kept = min(axes[0].modes, axes[0].carried(x.shape[-ndim]))
-    y = _padded(y.narrow(-ndim, 0, kept + 1), -ndim, 0, axes[0].modes - kept)
-    for i in range(1, ndim):
-        dim = i - ndim
-        kept = min(axes[i].modes, axes[i].carried(x.shape[dim]))
-        missing = axes[i].modes - kept
+def _analyse_by_fft(x: Tensor, axes: tuple[FourierAxis, ...], dims: tuple[int, ...]) -> Tensor:
+    p = dims[-1]
+    y = torch.fft.rfft(x, dim=p, norm="forward")
+    kept = min(axes[-1].modes, axes[-1].carried(x.shape[p]))
+    y = _padded(y.narrow(p, 0, kept + 1), p, 0, axes[-1].modes - kept)
+    for axis, dim in zip(axes[:-1], dims, strict=False):
+        size = x.shape[dim]
+        kept = min(axis.modes, axis.carried(size))
         y = torch.fft.fft(y, dim=dim, norm="forward")
-        y = torch.cat([y.narrow(dim, x.shape[dim] - kept, kept), y.narrow(dim, 0, kept + 1)], dim)
-        y = _padded(y, dim, missing, missing)
-    return torch.stack([y.real, y.imag], -ndim - 1)
+        y = torch.cat([y.narrow(dim, size - kept, kept), y.narrow(dim, 0, kept + 1)], dim)
+        y = _padded(y, dim, axis.modes - kept, axis.modes - kept)
+    return torch.stack([y.real, y.imag], p)
 
 
-def _synthesise_by_fft(z: Tensor, axes: tuple[FourierAxis, ...], sizes: Sequence[int]) -> Tensor:
-    ndim = len(axes)
-    y = torch.complex(*z.unbind(-ndim - 1))
-    for i in reversed(range(1, ndim)):
-        dim, m = i - ndim, axes[i].modes
-        kept = min(m, axes[i].carried(sizes[i]))
+def _synthesise_by_fft(z: Tensor, axes: tuple[FourierAxis, ...], dims: tuple[int, ...], sizes: Sequence[int]) -> Tensor:
+    p = dims[-1]
+    y = torch.complex(*z.unbind(p))
+    for axis, dim, size in zip(axes[:-1], dims, sizes, strict=False):
+        kept = min(axis.modes, axis.carried(size))
         gap = list(y.shape)
-        gap[dim] = sizes[i] - 2 * kept - 1
-        positive, negative = y.narrow(dim, m, kept + 1), y.narrow(dim, m - kept, kept)
+        gap[dim] = size - 2 * kept - 1
+        positive, negative = y.narrow(dim, axis.modes, kept + 1), y.narrow(dim, axis.modes - kept, kept)
         y = torch.fft.ifft(torch.cat([positive, y.new_zeros(gap), negative], dim), dim=dim, norm="forward")
-    kept = min(axes[0].modes, axes[0].carried(sizes[0]))
-    return torch.fft.irfft(y.narrow(-ndim, 0, kept + 1), n=sizes[0], dim=-ndim, norm="forward")
+    kept = min(axes[-1].modes, axes[-1].carried(sizes[-1]))
+    field: Tensor = torch.fft.irfft(y.narrow(p, 0, kept + 1), n=sizes[-1], dim=p, norm="forward")
+    return field
+
+
+def _behind_pair(dims: tuple[int, ...]) -> tuple[int, ...]:
+    """Where the axes stand once the last one has become a pair and its frequencies."""
+    return tuple(dim + (dim >= dims[-1]) for dim in dims)
 
 
 def _padded(y: Tensor, dim: int, before: int, after: int) -> Tensor:
     if not before and not after:
         return y
-    return torch.nn.functional.pad(y, (0, 0) * (-dim - 1) + (before, after))
+    return torch.nn.functional.pad(y, (0, 0) * (y.ndim - dim - 1) + (before, after))
 
 
-def _mix(y: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Complex matrix of each mode applied to the real pair (batch, in, 2, *modes) by one real batched product."""
-    batch, channels, _, *modes = y.shape
+def _mix(y: Tensor, weight: Tensor, bias: Tensor | None, order: tuple[int, ...]) -> Tensor:
+    """Complex matrix of each mode applied by one real batched product.
+
+    `order` tells where modes, pair, batch and channel stand in y; the result has the same order.
+    """
+    y = y.permute(order)
+    *modes, _, batch, channels = y.shape
     out = weight.shape[-1]
-    ndim = len(modes)
-    rows = y.permute(*range(3, ndim + 3), 2, 0, 1).reshape(-1, 2 * batch, channels)
-    product = torch.bmm(rows, weight.reshape(-1, channels, 2 * out))
-    # ((real, imaginary) of the coefficient) x ((real, imaginary) of the weight)
-    of_real, of_imaginary = product.unflatten(1, (2, batch)).unflatten(-1, (2, out)).unbind(1)
+    product = torch.bmm(y.reshape(-1, 2 * batch, channels), weight.reshape(-1, channels, 2 * out))
+    # (real, imaginary) of the coefficient times (real, imaginary) of the weight
+    of_real, of_imaginary = product.view(-1, 2, batch, 2, out).unbind(1)
     (rr, ri), (ir, ii) = of_real.unbind(-2), of_imaginary.unbind(-2)
     real, imaginary = rr - ii, ri + ir
     if bias is not None:
-        zero = sum((length // 2) * math.prod(modes[i + 2 :]) for i, length in enumerate(modes[1:]))
-        real = torch.cat([real[:zero], real[zero : zero + 1] + bias.to(real.dtype), real[zero + 1 :]])
-    z = torch.stack([real, imaginary]).unflatten(1, modes)  # (2, *modes, batch, out)
-    return z.permute(ndim + 1, ndim + 2, 0, *range(1, ndim + 1))
+        zero = sum((length // 2) * math.prod(modes[i + 1 :]) for i, length in enumerate(modes[:-1]))
+        real.narrow(0, zero, 1).add_(bias.to(real.dtype))
+    z = torch.stack([real, imaginary], 1).view(*modes, 2, batch, out)
+    return z.permute([order.index(dim) for dim in range(len(order))])
