@@ -11,7 +11,9 @@ from torch import Tensor
 from sciops.kernels.fourier import unit_nodes
 
 
-def coordinate_channels(sizes: Sequence[int], kinds: Sequence[str], *, periodic: bool, like: Tensor) -> Tensor | None:
+def coordinate_channels(
+    sizes: Sequence[int], kinds: Sequence[str], *, periodic: bool, others: bool, like: Tensor
+) -> Tensor | None:
     r"""The coordinates of a grid as channels that every sample shares.
 
     A non-periodic axis gives its coordinate in units of its extent, mapped to [-1, 1]; a periodic axis gives
@@ -23,8 +25,8 @@ def coordinate_channels(sizes: Sequence[int], kinds: Sequence[str], *, periodic:
         Number of nodes of each axis.
     kinds
         Kind of each axis: "periodic", "closed", "cell" or "left".
-    periodic
-        Whether periodic axes give channels.
+    periodic, others
+        Whether periodic axes, and the others, give channels.
     like
         Tensor whose dtype and device the channels take.
 
@@ -35,30 +37,29 @@ def coordinate_channels(sizes: Sequence[int], kinds: Sequence[str], *, periodic:
 
     Examples
     --------
-    >>> coordinate_channels([3, 4], ["closed", "periodic"], periodic=False, like=torch.zeros(1))[0, :, 0]
+    >>> coordinate_channels([3, 4], ["closed", "periodic"], periodic=False, others=True, like=torch.zeros(1))[0, :, 0]
     tensor([-1.,  0.,  1.])
     """
     channels = []
     for i, (size, kind) in enumerate(zip(sizes, kinds, strict=True)):
         s = unit_nodes(size, kind, like.device)
-        if kind != "periodic":
-            values = [2 * s - 1]
-        elif periodic:
+        values = []
+        if kind == "periodic" and periodic:
             values = [torch.cos(2 * math.pi * s), torch.sin(2 * math.pi * s)]
-        else:
-            continue
+        elif kind != "periodic" and others:
+            values = [2 * s - 1]
         shape = [1] * len(sizes)
         shape[i] = -1
         channels += [value.view(shape).expand(*sizes) for value in values]
     return torch.stack(channels).to(like.dtype) if channels else None
 
 
-def coordinate_count(kinds: Sequence[str], *, periodic: bool) -> int:
+def coordinate_count(kinds: Sequence[str], *, periodic: bool, others: bool) -> int:
     """Number of channels that `coordinate_channels` gives.
 
     Examples
     --------
-    >>> coordinate_count(["closed", "periodic"], periodic=True)
+    >>> coordinate_count(["closed", "periodic"], periodic=True, others=True)
     3
     """
-    return sum(1 if kind != "periodic" else 2 * periodic for kind in kinds)
+    return sum(2 * periodic if kind == "periodic" else int(others) for kind in kinds)

@@ -1,4 +1,4 @@
-"""Normalisation by moments over the domain, or over the channels at each point."""
+"""Normalisation by moments over the domain."""
 
 from __future__ import annotations
 
@@ -43,44 +43,19 @@ class FieldNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
 
-    def forward(self, x: Float[Tensor, "batch channel *space"]) -> Float[Tensor, "batch channel *space"]:
-        """Normalise x (batch, channel, *space)."""
-        dims = tuple(range(2, x.ndim))
+    def forward(
+        self, x: Float[Tensor, "batch channel *space"], *, dims: Sequence[int] | None = None, channel: int = 1
+    ) -> Float[Tensor, "batch channel *space"]:
+        """Normalise x (batch, channel, *space), or any order of the dimensions that `dims` and `channel` tell."""
+        where = tuple(range(2, x.ndim)) if dims is None else tuple(dims)
         measure = torch.ones((), dtype=torch.float64, device=x.device)
-        for size, kind in zip(x.shape[2:], self.kinds, strict=True):
-            measure = measure[..., None] * unit_weights(size, kind, x.device)
+        for dim, kind in zip(where, self.kinds, strict=True):
+            shape = [1] * x.ndim
+            shape[dim] = -1
+            measure = measure * unit_weights(x.shape[dim], kind, x.device).view(shape)
         measure = measure.to(x.dtype)
-        centred = x - (x * measure).sum(dims, keepdim=True)
-        variance = (centred.square() * measure).sum(dims, keepdim=True)
-        shape = (-1,) + (1,) * len(dims)
+        centred = x - (x * measure).sum(where, keepdim=True)
+        variance = (centred.square() * measure).sum(where, keepdim=True)
+        shape = [1] * x.ndim
+        shape[channel] = -1
         return centred * (variance + self.eps).rsqrt() * self.weight.view(shape) + self.bias.view(shape)
-
-
-class ChannelNorm(nn.Module):
-    r"""Normalise the channels at each point by their mean and variance there, then scale and shift each channel.
-
-    Parameters
-    ----------
-    channels
-        Number of channels.
-    eps
-        Added to the variance.
-
-    Examples
-    --------
-    >>> ChannelNorm(2)(torch.tensor([[[1.0], [3.0]]])).flatten()
-    tensor([-1.0000,  1.0000], grad_fn=<ViewBackward0>)
-    """
-
-    def __init__(self, channels: int, *, eps: float = 1e-6) -> None:
-        super().__init__()
-        self.eps = eps
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-
-    def forward(self, x: Float[Tensor, "batch channel *space"]) -> Float[Tensor, "batch channel *space"]:
-        """Normalise x (batch, channel, *space)."""
-        centred = x - x.mean(1, keepdim=True)
-        scale = (centred.square().mean(1, keepdim=True) + self.eps).rsqrt()
-        shape = (-1,) + (1,) * (x.ndim - 2)
-        return centred * scale * self.weight.view(shape) + self.bias.view(shape)

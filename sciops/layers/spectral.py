@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class SpectralConv(nn.Module):
     r"""Multiplication of every kept frequency by a complex matrix of its own; see :func:`spectral_convolution`.
 
-    The weight is one real tensor (m_1 + 1, 2 m_2 + 1, ..., in, 2, out). At the start its entries are independent with
+    The weight is one real tensor (2 m_1 + 1, ..., m_d + 1, in, 2, out). At the start its entries are independent with
     :math:`E|W|^2 = gain^2 / in`, so that a field whose kept frequencies have variance one gives variance gain squared,
     for any number of modes.
 
@@ -61,7 +61,7 @@ class SpectralConv(nn.Module):
         super().__init__()
         self.axes = tuple(axis if isinstance(axis, FourierAxis) else FourierAxis(axis) for axis in axes)
         self.method = method
-        modes = (self.axes[0].modes + 1, *(2 * axis.modes + 1 for axis in self.axes[1:]))
+        modes = (*(2 * axis.modes + 1 for axis in self.axes[:-1]), self.axes[-1].modes + 1)
         drawn = torch.randn(*modes, in_channels, 2, out_channels, generator=generator)
         self.weight = nn.Parameter(drawn * (gain / math.sqrt(2 * in_channels)))
 
@@ -69,7 +69,24 @@ class SpectralConv(nn.Module):
         self,
         x: Float[Tensor, "batch in_channel *space"],
         sizes: Sequence[int] | None = None,
+        *,
         bias: Float[Tensor, "*batch out_channel"] | None = None,
+        dims: Sequence[int] | None = None,
+        channel: int = 1,
     ) -> Float[Tensor, "batch out_channel *new_space"]:
-        """Apply the layer; `sizes` is the grid of the result (that of x when None), `bias` a constant added to it."""
-        return spectral_convolution(x, self.weight, self.axes, sizes, bias=bias, method=self.method)
+        """Apply the layer.
+
+        Parameters
+        ----------
+        x
+            (batch, in_channel, *space), or any order of the dimensions that `dims` and `channel` tell.
+        sizes
+            Grid of the result; that of x when None.
+        bias
+            Constant added to the result, (out_channel,) or (batch, out_channel).
+        dims, channel
+            Where the axes and the channels stand in x.
+        """
+        return spectral_convolution(
+            x, self.weight, self.axes, sizes, bias=bias, dims=dims, channel=channel, method=self.method
+        )

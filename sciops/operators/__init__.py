@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from sciops.operators.base import NeuralOperator, registry
 from sciops.operators.fno import FNO
+from sciops.operators.unet import ConvNeXtUNet
 
-__all__ = ["FNO", "NeuralOperator", "registry"]
+__all__ = ["FNO", "ConvNeXtUNet", "NeuralOperator", "registry"]

@@ -88,7 +88,18 @@ class NeuralOperator(nn.Module, abc.ABC):
                 f"{type(self).__name__} takes parameters of shape (batch, {self.parameter_count}), "
                 f"got {tuple(parameters.shape)}"
             )
+        if parameters is not None and parameters.shape[0] != x.shape[0]:
+            raise InputError(f"x has {x.shape[0]} samples, parameters has {parameters.shape[0]}; give one row for each")
         return self.transform(x, parameters if self.parameter_count else None)
+
+    @staticmethod
+    def require_counts(*, parameters: int, **counts: int) -> None:
+        """Raise InputError, naming the argument, for a count below one (parameters: below zero)."""
+        for name, count in counts.items():
+            if count < 1:
+                raise InputError(f"{name} is {count}; at least 1 is needed")
+        if parameters < 0:
+            raise InputError(f"parameters is {parameters}; the number of scalar parameters is 0 or more")
 
     def configuration(self) -> dict[str, Any]:
         """The arguments of the constructor as JSON-able values; `from_configuration` is the inverse."""

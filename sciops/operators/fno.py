@@ -65,7 +65,7 @@ class FNO(NeuralOperator):
     Raises
     ------
     InputError
-        For counts below one, or modes that do not fit the grid's number of axes.
+        For counts below one, an unknown norm, or modes that do not fit the grid's number of axes.
 
     References
     ----------
@@ -97,9 +97,11 @@ class FNO(NeuralOperator):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        for name, count in (("in_channels", in_channels), ("out_channels", out_channels), ("width", width)):
-            if count < 1:
-                raise InputError(f"{name} is {count}; at least 1 is needed")
+        self.require_counts(
+            in_channels=in_channels, out_channels=out_channels, width=width, layers=layers, parameters=parameters
+        )
+        if norm not in (None, "instance"):
+            raise InputError(f"unknown norm {norm!r}; it is None or 'instance'")
         self.in_channels, self.out_channels, self.width, self.layers = in_channels, out_channels, width, layers
         self.parameter_count, self.grid, self.padding, self.coordinates = parameters, grid, padding, coordinates
         self.expansion, self.norm, self.seed = expansion, norm, seed
@@ -109,48 +111,44 @@ class FNO(NeuralOperator):
         self.kinds = tuple(axis.kind for axis in axes)
 
         generator = torch.Generator().manual_seed(seed)
-        lifted = in_channels + self._coordinate_count()
+        lifted = in_channels + coordinate_count(self.kinds, **self._which()) + parameters
         self.lifting = PointwiseMLP(lifted, 2 * width, width, generator=generator)
-        self.projection = PointwiseMLP(width, 2 * width, out_channels, generator=generator)
         self.blocks = nn.ModuleList(
             FNOBlock(
                 width,
                 axes,
                 hidden=max(1, round(expansion * width)),
-                norm=norm,
-                activation=i + 1 < layers,
+                parameters=parameters,
+                norm=norm is not None,
+                activate=i + 1 < layers,
                 generator=generator,
             )
             for i in range(layers)
         )
-        self.shifts = (
-            PointwiseLinear(parameters, (layers + 2) * width, bias=False, generator=generator) if parameters else None
-        )
+        self.projection = PointwiseMLP(width, 2 * width, out_channels, generator=generator)
 
     def transform(self, x: Tensor, parameters: Tensor | None) -> Tensor:
-        channels = self._coordinate_channels(x)
-        if channels is not None:
-            x = torch.cat([x, channels.expand(x.shape[0], *channels.shape)], 1)
-        lifting_shift, shifts = None, [None] * self.layers
-        if self.shifts is not None and parameters is not None:
-            shift = self.shifts(parameters)
-            lifting_shift, *shifts = shift.split([2 * self.width] + [self.width] * self.layers, 1)
-        x = self.lifting(x, lifting_shift)
-        for block, shift in zip(self.blocks, shifts, strict=True):
-            x = block(x, shift)
-        return self.projection(x)
+        # inside, the last axis comes first and the channels last: then every transform and channel map is one product
+        x = x.permute(-1, 0, *range(2, x.ndim - 1), 1)
+        extra = coordinate_channels(x.shape[2:-1] + x.shape[:1], self.kinds, like=x, **self._which())
+        inputs = [x]
+        if extra is not None:
+            inputs.append(extra.movedim((-1, 0), (0, -1)).unsqueeze(1).expand(*x.shape[:-1], -1))
+        if parameters is not None:
+            along_axes = parameters.view(-1, *(1,) * (self.ndim - 1), parameters.shape[1])
+            inputs.append(along_axes.expand(*x.shape[:-1], -1))
+        x = self.lifting(torch.cat(inputs, -1))
+        for block in self.blocks:
+            x = block(x, parameters)
+        y: Tensor = self.projection(x)
+        return y.permute(1, -1, *range(2, y.ndim - 1), 0)
 
-    def _coordinate_count(self) -> int:
-        return 0 if self.coordinates is False else coordinate_count(self.kinds, periodic=bool(self.coordinates))
-
-    def _coordinate_channels(self, x: Tensor) -> Tensor | None:
-        if self.coordinates is False:
-            return None
-        return coordinate_channels(x.shape[2:], self.kinds, periodic=bool(self.coordinates), like=x)
+    def _which(self) -> dict[str, bool]:
+        return {"periodic": self.coordinates is True, "others": self.coordinates is not False}
 
 
 class FNOBlock(nn.Module):
-    """One layer of :class:`FNO`."""
+    """One layer of :class:`FNO` on (last axis, batch, other axes, channel)."""
 
     def __init__(
         self,
@@ -158,34 +156,46 @@ class FNOBlock(nn.Module):
         axes: Sequence[FourierAxis],
         *,
         hidden: int,
-        norm: str | None,
-        activation: bool,
+        parameters: int,
+        norm: bool,
+        activate: bool,
         generator: torch.Generator,
     ) -> None:
         super().__init__()
         self.spectral = SpectralConv(width, width, axes, generator=generator)
-        self.skip = PointwiseLinear(width, width, gain=3**-0.5, generator=generator)
-        self.mlp = PointwiseMLP(width, hidden, width, generator=generator)
-        self.gate = nn.Parameter(torch.ones(width))
-        self.norms = nn.ModuleList(FieldNorm(width, [a.kind for a in axes]) for _ in range(2)) if norm else None
-        self.activation = activation
+        self.bias = nn.Parameter(torch.zeros(width))
+        self.shift = (
+            PointwiseLinear(parameters, width, bias=False, gain=3**-0.5, generator=generator) if parameters else None
+        )
+        self.mlp = PointwiseMLP(
+            width,
+            hidden,
+            width,
+            residual=True,
+            activate_in=activate,
+            activate_out=activate and not norm,
+            generator=generator,
+        )
+        kinds = [axis.kind for axis in axes]
+        self.norms = nn.ModuleList(FieldNorm(width, kinds) for _ in range(2)) if norm else None
+        self.activate = activate
 
     def forward(
-        self, x: Float[Tensor, "batch width *space"], shift: Float[Tensor, "batch width"] | None = None
-    ) -> Float[Tensor, "batch width *space"]:
-        """Apply the layer; `shift` (batch, width) is added to its bias per sample."""
-        h = self.spectral(x)
-        if self.norms is not None:
-            h = self.norms[0](h)
-        h = h + self.skip(x)
-        if shift is not None:
-            h = h + shift[(...,) + (None,) * (x.ndim - 2)]
-        if self.activation:
-            h = gelu(h)
-        h = self.mlp(h) + self.gate[(...,) + (None,) * (x.ndim - 2)] * x
-        if self.norms is not None:
-            h = self.norms[1](h)
-        return gelu(h) if self.activation else h
+        self, x: Float[Tensor, "last batch *other width"], parameters: Float[Tensor, "batch parameter"] | None = None
+    ) -> Float[Tensor, "last batch *other width"]:
+        """Apply the layer."""
+        dims = (*range(2, x.ndim - 1), 0)
+        bias: Tensor = self.bias
+        if self.shift is not None and parameters is not None:
+            bias = bias + self.shift(parameters)
+        if self.norms is None:
+            # the constant enters at the frequency zero, where it costs nothing
+            y: Tensor = self.mlp(self.spectral(x, bias=bias, dims=dims, channel=-1), x)
+            return y
+        h = self.norms[0](self.spectral(x, dims=dims, channel=-1), dims=dims, channel=-1)
+        h = h + bias.view(-1, *(1,) * (x.ndim - 3), x.shape[-1])
+        y = self.norms[1](self.mlp(h, x), dims=dims, channel=-1)
+        return gelu(y) if self.activate else y
 
 
 def _axes(modes: int | tuple[int, ...], grid: Grid | None, padding: float) -> tuple[FourierAxis, ...]:
