@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 from abc import ABC, abstractmethod
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-import sciops
 from sciops.data.files import write
 from sciops.errors import InputError
 from sciops.registry import Registry
@@ -38,7 +38,7 @@ class Simulator(ABC):
             simulator=name,
             options=json.dumps(options, sort_keys=True),
             seed=seed,
-            sciops_version=sciops.__version__,
+            sciops_version=version("sciops"),
             error_estimate=error,
             error_estimate_kind=error_kind,
         )
