@@ -105,10 +105,10 @@ class WeightAverage(Callback):
 
 def _local(tensor: Tensor) -> Tensor:
     """The part of a sharded tensor that this process holds; another tensor as it is."""
-    return tensor.to_local() if hasattr(tensor, "to_local") else tensor  # type: ignore[no-any-return]
+    return tensor.to_local() if hasattr(tensor, "to_local") else tensor
 
 
-def _shard(whole: Tensor, like: Tensor) -> Tensor:
+def _shard(whole: Tensor, like: Any) -> Tensor:
     """The part of `whole` that this process holds, split as `like` is."""
     if not hasattr(like, "device_mesh"):
         return whole.to(like.device)
@@ -117,7 +117,7 @@ def _shard(whole: Tensor, like: Tensor) -> Tensor:
     return _local(distribute_tensor(whole.to(like.device), like.device_mesh, like.placements))
 
 
-def _whole(part: Tensor, like: Tensor) -> Tensor:
+def _whole(part: Tensor, like: Any) -> Tensor:
     """The whole of a tensor of which this process holds `part`, split as `like` is."""
     if not hasattr(like, "device_mesh"):
         return part

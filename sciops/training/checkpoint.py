@@ -23,8 +23,8 @@ from sciops.errors import InputError, TrainingError
 _AGREE_EVERY = 16  # steps between the messages by which processes agree to save: one costs as much as a small step
 
 
-class Interrupted(Exception):  # noqa: N818 - a request, not an error; Lightning would exit on KeyboardInterrupt
-    """Training was asked to stop, and has saved its checkpoint if it has a folder."""
+class Interrupted(Exception):
+    """Training was asked to stop and has saved its checkpoint (on KeyboardInterrupt Lightning exits the process)."""
 
 
 class RunCheckpoint(callbacks.Checkpoint):
@@ -33,8 +33,8 @@ class RunCheckpoint(callbacks.Checkpoint):
     The file holds weights, normalisers, averaged and best weights, optimiser, schedule, position in the data, loops,
     metrics, early stopping, the random state of every process, and the settings of the run; tensors and plain values
     only. It is written under another name, flushed to the disk and renamed, so a run killed at any moment leaves the
-    previous or the new checkpoint, never a torn one. It is saved when `seconds` have passed or every `steps` steps, at the
-    end of training, and when the run is interrupted by Ctrl-C or SIGTERM.
+    previous or the new checkpoint, never a torn one. It is saved when `seconds` have passed or every `steps` steps,
+    at the end of training, and when the run is interrupted by Ctrl-C or SIGTERM.
 
     Parameters
     ----------
@@ -95,13 +95,13 @@ class RunCheckpoint(callbacks.Checkpoint):
             self._save_or_stop(trainer)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
-        if trainer.should_stop or trainer.fit_loop.epoch_progress.current.processed == trainer.max_epochs:
+        if trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs:
             self.save(trainer)
         else:
             self._save_or_stop(trainer)
 
     def state_dict(self) -> dict[str, Any]:
-        cuda = torch.cuda.is_available() and torch.cuda.is_initialized()
+        cuda = torch.cuda.is_available()
         random = {
             "cpu": _gathered(torch.get_rng_state()),
             "cuda": _gathered(torch.cuda.get_rng_state()) if cuda else [],

@@ -56,11 +56,12 @@ class OperatorData(lightning.LightningDataModule):
     symmetries
         Names of the symmetries of the problem; each training item is moved by a random one.
     workers
-        Processes that read ahead, started by forkserver; 0 reads in the training process.
+        Processes that read ahead, started by forkserver; 0 reads in the training process, and then a data set up to
+        `cache_bytes` is kept in memory.
     dtype
         Dtype of the fields and parameters in a batch.
     cache_bytes
-        A data set up to this size is kept in memory.
+        See `workers`.
 
     Raises
     ------
@@ -83,7 +84,7 @@ class OperatorData(lightning.LightningDataModule):
         symmetries: Sequence[str] = (),
         workers: int = 0,
         dtype: torch.dtype = torch.float32,
-        cache_bytes: int = 2**30,
+        cache_bytes: int = 2**28,
     ) -> None:
         super().__init__()
         for name, data in (("training", train_set), ("validation", validation_set)):
@@ -93,10 +94,10 @@ class OperatorData(lightning.LightningDataModule):
             raise InputError(f"batch_size must be at least 1, got {batch_size}")
         if workers < 0:
             raise InputError(f"workers must be zero or more, got {workers}")
-        self.train_set, self.validation_set = train_set, validation_set
+        self.train_set, self.validation_set = train_set.astype(dtype), validation_set.astype(dtype)
         self.batch_size = min(batch_size, len(train_set))
         self.seed, self.symmetries = seed, tuple(symmetries)
-        self.workers, self.dtype, self.cache_bytes = workers, dtype, cache_bytes
+        self.workers, self.cache_bytes = workers, cache_bytes
         self._position: dict[str, Any] | None = None
 
     @property
@@ -116,7 +117,6 @@ class OperatorData(lightning.LightningDataModule):
 
     def on_after_batch_transfer(self, batch: dict[str, Tensor], dataloader_idx: int) -> dict[str, Tensor]:
         assert self.trainer is not None
-        batch = {name: value.to(self.dtype) if value.is_floating_point() else value for name, value in batch.items()}
         if not self.symmetries or not self.trainer.training:
             return batch
         x, y = augment(
@@ -134,8 +134,9 @@ class OperatorData(lightning.LightningDataModule):
         """Where the next batch stands: its epoch and its number there."""
         assert self.trainer is not None
         loop = self.trainer.fit_loop
+        epoch = loop.epoch_progress.current.processed  # type: ignore[attr-defined]
         batch = loop.epoch_loop.batch_progress.current.ready % self.steps_per_epoch
-        return {**self._train_sampler.state_dict(), "epoch": loop.epoch_progress.current.processed, "batch": batch}
+        return {**self._train_sampler.state_dict(), "epoch": epoch, "batch": batch}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._position = state_dict
@@ -153,15 +154,13 @@ class OperatorData(lightning.LightningDataModule):
         )
 
     def _loader(self, data: FunctionDataset, sampler: DistributedEpochSampler) -> DataLoader[dict[str, Tensor]]:
-        batches = _Batches(data, cache_bytes=self.cache_bytes)
-        workers = 0 if batches.items is not None else self.workers
         return DataLoader(
-            batches,
+            _Batches(data, cache_bytes=0 if self.workers else self.cache_bytes),
             batch_size=None,
             sampler=sampler,
-            num_workers=workers,
-            multiprocessing_context="forkserver" if workers else None,
-            persistent_workers=workers > 0,
+            num_workers=self.workers,
+            multiprocessing_context="forkserver" if self.workers else None,
+            persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),
             generator=torch.Generator(),  # the loader draws a worker seed; never from the global state
         )

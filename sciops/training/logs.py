@@ -26,8 +26,8 @@ class Metrics(Callback):
     """The metrics of every epoch: in memory, in ``metrics.csv`` and, by step, in TensorBoard.
 
     A row holds the epoch (from 0), the steps taken by its end, the learning rate of its last step, the mean training
-    loss of its steps, and the validation error of the averaged weights (empty if not validated). The file is appended to; when a
-    run is resumed, rows after its checkpoint are taken away first, and none is lost or written twice.
+    loss of its steps, and the validation error of the averaged weights (empty if not validated). The file is appended
+    to; when a run is resumed, rows after its checkpoint are taken away first, and none is lost or written twice.
 
     Parameters
     ----------

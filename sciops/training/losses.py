@@ -87,7 +87,8 @@ class RelativeL2(nn.Module):
             raise InputError(f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)} differ in shape")
         size = self.norm(target)
         size = torch.where(size > 0, size, math.sqrt(self.grid.volume))
-        return (self.norm(prediction - target) / size).mean(dim=1)
+        errors: Tensor = (self.norm(prediction - target) / size).mean(dim=1)
+        return errors
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         """The mean relative error, a scalar, of two tensors ``(batch, channel, *space)``."""
@@ -110,8 +111,10 @@ class RelativeL2(nn.Module):
             root = self._roots[key] = (weights.flatten()[0] if uniform else weights.flatten()).sqrt()
         flat = values.flatten(2)
         if root.ndim == 0:
-            return torch.linalg.vector_norm(flat, dim=2) * root
-        return torch.linalg.vector_norm(flat * root, dim=2)
+            norm: Tensor = torch.linalg.vector_norm(flat, dim=2) * root
+        else:
+            norm = torch.linalg.vector_norm(flat * root, dim=2)
+        return norm
 
 
 @losses.register("h1")
@@ -138,4 +141,5 @@ class RelativeH1(RelativeL2):
         parts = [self._l2(values)]
         for dim, axis in enumerate(self._grid_of(values).axes, start=2):
             parts.append(axis.extent * self._l2(derivative(values, axis, dim)))
-        return torch.linalg.vector_norm(torch.stack(parts), dim=0)
+        norm: Tensor = torch.linalg.vector_norm(torch.stack(parts), dim=0)
+        return norm

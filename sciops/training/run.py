@@ -24,7 +24,8 @@ from sciops.training.checkpoint import Interrupted, RunCheckpoint, read_settings
 from sciops.training.data_module import OperatorData
 from sciops.training.logs import Metrics, RichProgress, Row
 from sciops.training.losses import RelativeL2, losses
-from sciops.training.module import OperatorModule, Optimisation, Rollout
+from sciops.training.module import OperatorModule, Optimisation
+from sciops.training.physical import PhysicalOperator, Rollout
 
 Precision = Literal["32", "64", "bf16-mixed"]
 
@@ -35,7 +36,7 @@ class TrainingResult:
 
     Parameters
     ----------
-    module
+    operator
         The operator between physical fields, in evaluation mode on the CPU, with the averaged weights of the epoch with
         the smallest validation error.
     history
@@ -50,7 +51,7 @@ class TrainingResult:
         Whether the patience was used up before the last epoch.
     """
 
-    module: OperatorModule
+    operator: PhysicalOperator
     history: tuple[Row, ...]
     best_error: float
     best_epoch: int
@@ -61,7 +62,7 @@ class TrainingResult:
     @property
     def model(self) -> nn.Module:
         """The trained model, from normalised inputs to normalised outputs."""
-        return self.module.model
+        return self.operator.model
 
 
 def train(
@@ -131,7 +132,8 @@ def train(
     seed
         Seed of the order, the augmentation and the noise. (The model comes with its weights.)
     workers
-        Reading processes, for data that does not fit in memory.
+        Processes that read ahead, for data that does not fit in memory; 0 reads in the training process, and keeps
+        small data in memory.
     run_dir
         Folder for ``checkpoints/last.ckpt``, ``metrics.csv`` and ``tensorboard/``; None writes nothing.
     resume
@@ -172,7 +174,10 @@ def train(
         if value < 1:
             raise InputError(f"{name} must be at least 1, got {value}")
     if precision not in get_args(Precision):
-        raise InputError(f"unknown precision {precision!r}{did_you_mean(precision, get_args(Precision))}")
+        raise InputError(f"unknown precision {precision!r}{did_you_mean(str(precision), get_args(Precision))}")
+    if device not in ("auto", "cpu", "cuda"):
+        raise InputError(f"unknown device {device!r}{did_you_mean(str(device), ('auto', 'cpu', 'cuda'))}")
+    dtype = torch.float64 if precision == "64" else torch.float32
     data = OperatorData(
         train_set,
         validation_set,
@@ -180,25 +185,26 @@ def train(
         seed=seed,
         symmetries=symmetries,
         workers=workers,
-        dtype=torch.float64 if precision == "64" else torch.float32,
+        dtype=dtype,
     )
     grid = train_set.grid
-    optimisation = Optimisation(learning_rate=learning_rate, weight_decay=weight_decay, clip=clip, warmup=warmup)
-    module = OperatorModule(
+    operator = PhysicalOperator(
         model,
-        loss=losses[loss](grid) if isinstance(loss, str) else loss,
-        metric=RelativeL2(grid),
         input_normaliser=input_normaliser,
         output_normaliser=output_normaliser,
         parameter_normaliser=parameter_normaliser,
         rollout=rollout,
-        optimisation=optimisation,
+    ).to(dtype)
+    module = OperatorModule(
+        operator,
+        loss=losses[loss](grid) if isinstance(loss, str) else loss,
+        metric=RelativeL2(grid),
+        optimisation=Optimisation(learning_rate=learning_rate, weight_decay=weight_decay, clip=clip, warmup=warmup),
         total_steps=epochs * data.steps_per_epoch,
         validate_every=validate_every,
+        sharded=strategy == "fully_sharded",
         seed=seed,
     )
-    module.to(data.dtype)
-    module.sharded = strategy == "fully_sharded"
     settings = {
         "epochs": epochs,
         "batch_size": data.batch_size,
@@ -254,14 +260,11 @@ def train(
                 f"training stopped at epoch {trainer.current_epoch}, step {trainer.global_step}; {left}"
             ) from None
     metrics.write(trainer.is_global_zero)
-    if weights.best:
-        best = weights.best_state()
-    else:
-        best = {**module.model.state_dict(), **weights.averaged()}
-    module.model = whole
+    best = weights.best_state() or {**module.model.state_dict(), **weights.averaged()}
+    operator.model = whole
     whole.load_state_dict(best)
     return TrainingResult(
-        module=module.cpu().eval(),
+        operator=operator.cpu().eval(),
         history=tuple(metrics.rows),
         best_error=weights.best_error if weights.best else math.nan,
         best_epoch=weights.best_epoch,
