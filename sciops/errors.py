@@ -42,6 +42,18 @@ class MissingDependencyError(SciopsError, ImportError):
     """An optional library is needed; the message names the extra that installs it."""
 
 
+class ExtrapolationWarning(UserWarning):
+    """Inputs leave the range of the training data."""
+
+
+class ResolutionWarning(UserWarning):
+    """A surrogate is used on a grid that it was not trained on."""
+
+
+class SkillWarning(UserWarning):
+    """A baseline that needs no training is as good as the trained model."""
+
+
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     """A hint ' (did you mean 'a'? there are: a, b)' for a name that is not among the candidates.
 

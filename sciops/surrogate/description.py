@@ -1,0 +1,218 @@
+"""What a surrogate maps and what it was trained on, in words and numbers that fit into JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+import xarray as xr
+
+from sciops.data.conventions import channel_dim, origin, sample_dim, time_dim
+from sciops.data.domain import Grid
+from sciops.data.function_dataset import FunctionDataset
+from sciops.data.statistics import DatasetStatistics, Statistics
+from sciops.errors import DataError, ModelError
+
+Task = Literal["map", "evolve"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputVariable:
+    """One predicted variable, as the training file has it.
+
+    Parameters
+    ----------
+    name
+        Name in the file.
+    components
+        Name and length of its channel dimension, or None for a scalar field.
+    frames
+        Length of its time dimension for a map between whole trajectories, or None.
+    attributes
+        Attributes of the variable, such as units and long_name.
+    """
+
+    name: str
+    components: tuple[str, int] | None = None
+    frames: int | None = None
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def channels(self) -> int:
+        """Number of channels that the operator gives for it."""
+        return (self.components[1] if self.components else 1) * (self.frames or 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """What a surrogate maps, on what grid, and the numbers of its training data.
+
+    Parameters
+    ----------
+    inputs, outputs, parameters
+        Names of the variables in the file.
+    task
+        ``"map"`` from inputs to outputs, or ``"evolve"`` from the last frames to the next.
+    history, stride
+        Frames that an evolution sees, and how far apart in the file they are.
+    grid
+        The training grid.
+    variables
+        The predicted variables.
+    time_step
+        Time between two predicted frames of an evolution, in seconds where the file has dates; or None.
+    times
+        Times of the frames of a map to whole trajectories, or None.
+    statistics
+        Of the training inputs, outputs and parameters.
+    symmetries
+        Symmetries over which predictions are averaged.
+    provenance
+        Versions, fingerprint of the data, sizes of the splits, seed and skill: for people, never read back by code.
+    """
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    parameters: tuple[str, ...]
+    task: Task
+    history: int
+    stride: int
+    grid: Grid
+    variables: tuple[OutputVariable, ...]
+    time_step: float | None
+    statistics: DatasetStatistics
+    times: tuple[float, ...] | None = None
+    symmetries: tuple[str, ...] = ()
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def channels(self) -> int:
+        """Channels of the output, of one frame for an evolution."""
+        return sum(variable.channels for variable in self.variables)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able values; `from_dict` is the inverse."""
+        plain = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        statistics = {
+            role: value.to_dict() if value is not None else None
+            for role, value in (
+                ("x", self.statistics.x),
+                ("y", self.statistics.y),
+                ("parameters", self.statistics.parameters),
+            )
+        }
+        variables = [{e.name: getattr(v, e.name) for e in fields(v)} for v in self.variables]
+        return {**plain, "grid": self.grid.to_dict(), "statistics": statistics, "variables": variables}
+
+    @classmethod
+    def from_dict(cls, entries: Mapping[str, Any]) -> Description:
+        """The description that `to_dict` wrote.
+
+        Raises
+        ------
+        ModelError
+            If an entry is missing, unknown or of a wrong form.
+        """
+        try:
+            values = dict(entries)
+            values["grid"] = Grid.from_dict(values["grid"])
+            x, y, parameters = (values["statistics"][role] for role in ("x", "y", "parameters"))
+            values["statistics"] = DatasetStatistics(
+                Statistics.from_dict(x),
+                Statistics.from_dict(y),
+                None if parameters is None else Statistics.from_dict(parameters),
+            )
+            values["variables"] = tuple(
+                OutputVariable(**{**v, "components": tuple(v["components"]) if v["components"] else None})
+                for v in values["variables"]
+            )
+            for name in ("inputs", "outputs", "parameters", "symmetries"):
+                values[name] = tuple(values[name])
+            values["times"] = None if values["times"] is None else tuple(values["times"])
+            if values["task"] not in get_args(Task):
+                raise ValueError(f"unknown task {values['task']!r}")
+            return cls(**values)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ModelError(
+                f"the description of the surrogate is damaged ({error}); save the surrogate again"
+            ) from error
+
+
+def output_variables(ds: xr.Dataset, names: tuple[str, ...], *, task: Task) -> tuple[OutputVariable, ...]:
+    """The predicted variables as the file has them."""
+    found = []
+    for name in names:
+        dim, time = channel_dim(ds, name), time_dim(ds)
+        attributes = {
+            str(key): value
+            for key, value in ds[name].attrs.items()
+            if isinstance(value, str) or (isinstance(value, int | float) and math.isfinite(value))
+        }
+        found.append(
+            OutputVariable(
+                name=name,
+                components=(dim, int(ds.sizes[dim])) if dim else None,
+                frames=int(ds.sizes[time]) if time in ds[name].dims and task == "map" else None,
+                attributes=attributes,
+            )
+        )
+    return tuple(found)
+
+
+def time_step_of(ds: xr.Dataset, stride: int) -> float | None:
+    """Time between two frames `stride` apart (of dates in seconds), or None where the file has no times.
+
+    Raises
+    ------
+    DataError
+        If the times are not uniform.
+    """
+    time = time_dim(ds)
+    if time is None or time not in ds.coords or ds.sizes[time] < 2 or ds[time].dtype.kind not in "iufM":
+        return None
+    times = ds[time].values
+    if times.dtype.kind == "M":
+        steps, rounding = np.diff(times) / np.timedelta64(1, "s"), 0.0
+    else:
+        rounding = 4 * np.finfo(times.dtype).eps * float(np.abs(times).max()) if times.dtype.kind == "f" else 0.0
+        steps = np.diff(times.astype(np.float64))
+    if not np.allclose(steps, steps.mean(), rtol=1e-3, atol=rounding):
+        raise DataError(
+            f"{origin(ds)}: the times of {time!r} are not uniform (steps from {steps.min():.4g} to {steps.max():.4g}); "
+            "an evolution needs equal steps: interpolate in time first"
+        )
+    return float(steps.mean()) * stride
+
+
+def times_of(ds: xr.Dataset, variables: tuple[OutputVariable, ...]) -> tuple[float, ...] | None:
+    """The times of the frames, where a map gives whole trajectories and the file has numbers for them."""
+    time = time_dim(ds)
+    if time is None or time not in ds.coords or ds[time].dtype.kind not in "iuf":
+        return None
+    return tuple(map(float, ds[time].values)) if any(variable.frames for variable in variables) else None
+
+
+def provenance_of(data: FunctionDataset, ds: xr.Dataset) -> dict[str, Any]:
+    """Versions, and a fingerprint of the data: the names, shapes and types, and the bytes of a few samples."""
+    from sciops import __version__
+
+    digest = hashlib.sha256()
+    for name in dict.fromkeys((*data.inputs, *data.outputs, *data.parameters)):
+        digest.update(f"{name} {ds[name].dims} {ds[name].shape} {ds[name].dtype}".encode())
+    for item in sorted({0, len(data) // 2, len(data) - 1}):
+        for value in data[item].values():
+            digest.update(value.contiguous().numpy().tobytes())
+    return {
+        "sciops": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "data": data.file,
+        "samples": int(ds.sizes[sample_dim(ds) or ""]),
+        "fingerprint": digest.hexdigest(),
+    }

@@ -1,0 +1,302 @@
+"""From a data set to batches of inputs, and from batches of predictions to a data set in the file's own terms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sciops.data.conventions import origin, sample_dim, space_dims, time_dim
+from sciops.data.domain import Grid
+from sciops.data.function_dataset import FunctionDataset
+from sciops.data.statistics import Statistics
+from sciops.errors import DataError, DomainError, InputError
+from sciops.surrogate.description import Description, time_step_of
+
+_BLOCK_BYTES = 1 << 28
+
+
+def with_samples(ds: xr.Dataset, description: Description) -> tuple[xr.Dataset, bool]:
+    """The data set with a sample dimension, and whether it was added: one field alone is one sample."""
+    if sample_dim(ds) is not None:
+        return ds, False
+    dim = str(ds.attrs.get("sample_dim", "sample"))
+    names = [name for name in (*description.inputs, *description.outputs) if name in ds.data_vars]
+    return ds.assign({name: ds[name].expand_dims(dim) for name in names}), True
+
+
+def in_axis_order(ds: xr.Dataset, description: Description) -> xr.Dataset:
+    """The data set with the space dimensions in the order of the training grid, where it has the same ones."""
+    names, first = description.grid.names, description.inputs[0]
+    found = space_dims(ds, first)
+    return ds.transpose(..., *names) if found != names and set(found) == set(names) else ds
+
+
+def first_frames(ds: xr.Dataset, description: Description) -> xr.Dataset:
+    """The frames that an evolution starts from; a data set without time is one frame."""
+    time, needed = time_dim(ds), (description.history - 1) * description.stride + 1
+    if time is None:
+        if needed > 1:
+            raise DataError(
+                f"{origin(ds)} has no time dimension, and this surrogate starts from {description.history} frames"
+            )
+        dim = str(ds.attrs.get("time_dim", "time"))
+        moving = [name for name in description.outputs if name in ds.data_vars]
+        return ds.assign({name: ds[name].expand_dims(dim, axis=1) for name in moving})
+    if ds.sizes[time] < needed:
+        raise DataError(
+            f"{origin(ds)} has {ds.sizes[time]} frames and this surrogate starts from {description.history} frames, "
+            f"{description.stride} apart; give it at least {needed}"
+        )
+    return ds.isel({time: slice(0, needed)})
+
+
+def steps_in(ds: xr.Dataset, description: Description) -> int:
+    """How many predicted frames the data set has room for after the first ones."""
+    time = time_dim(ds)
+    frames = int(ds.sizes[time]) if time is not None else 1
+    return max(0, (frames - 1 - (description.history - 1) * description.stride) // description.stride)
+
+
+def check_times(ds: xr.Dataset, description: Description) -> None:
+    """Refuse frames that are not as far apart as those of the training data.
+
+    Raises
+    ------
+    DataError
+        If the times are not uniform, or of another step.
+    """
+    found, known = time_step_of(ds, description.stride), description.time_step
+    if found is not None and known is not None and abs(found - known) > 1e-2 * abs(known):
+        apart = f", {description.stride} frames of this file" if description.stride > 1 else ""
+        raise DataError(
+            f"{origin(ds)}: the surrogate steps by {known:g} in time, and the frames are {found:g} apart{apart}; "
+            f"select or interpolate frames of that step"
+        )
+
+
+def check_channels(data: FunctionDataset, description: Description) -> None:
+    """Refuse inputs that do not give the channels trained on.
+
+    Raises
+    ------
+    DataError
+        Names the counts and the first channel that differs.
+    """
+    for found, statistics in (
+        (data.input_names, description.statistics.x),
+        (data.parameter_names, description.statistics.parameters),
+    ):
+        known = () if statistics is None else statistics.names
+        if len(found) != len(known):
+            differing = next(iter(sorted(set(known) ^ set(found))), "")
+            raise DataError(
+                f"{data.file}: {', '.join((*data.inputs, *data.parameters))} give {len(found)} channels and the "
+                f"surrogate was trained on {len(known)} (one of them has {differing!r}, the other has not); "
+                f"give components and frames as in training"
+            )
+
+
+def block_size(batch_size: int, values: int) -> int:
+    """How many items go together: `batch_size`, fewer where items of that many numbers take too much memory.
+
+    Raises
+    ------
+    InputError
+        If `batch_size` is below 1.
+    """
+    if batch_size < 1:
+        raise InputError(f"batch_size must be at least 1, got {batch_size}")
+    return max(1, min(batch_size, _BLOCK_BYTES // (8 * values)))
+
+
+def check_grid(grid: Grid, description: Description, file: str) -> None:
+    """Refuse a grid of another domain than the one trained on.
+
+    Raises
+    ------
+    DomainError
+        Names the axis, what was found and what was expected.
+    """
+    known = description.grid
+    if grid.names != known.names:
+        raise DomainError(
+            f"{file}: the axes are ({', '.join(grid.names)}) and the surrogate was trained on "
+            f"({', '.join(known.names)}); rename or transpose the dimensions"
+        )
+    for axis, other in zip(grid.axes, known.axes, strict=True):
+        ends = (axis.lower - other.lower, axis.upper - other.upper)
+        if axis.kind != other.kind or max(map(abs, ends)) > 1e-3 * other.extent:
+            raise DomainError(
+                f"{file}: axis {axis.name!r} is {axis.kind} on [{axis.lower:g}, {axis.upper:g}] and the surrogate was "
+                f"trained on {other.kind} on [{other.lower:g}, {other.upper:g}]; declare it when opening "
+                f"(kinds={{{axis.name!r}: {other.kind!r}}}) if the file means the same domain"
+            )
+
+
+def batches(data: FunctionDataset, items: Sequence[int], size: int) -> Iterator[dict[str, Tensor]]:
+    """The items in blocks of at most `size`; values that are not finite are refused.
+
+    Raises
+    ------
+    DataError
+        Names the variable, the first sample and how many.
+    """
+    for start in range(0, len(items), size):
+        batch = data.batch(items[start : start + size])
+        if not all(bool(batch[name].isfinite().all()) for name in ("x", "parameters") if name in batch):
+            data.check_finite()
+        yield batch
+
+
+class RangeMonitor:
+    """Watches whether inputs leave the range of the training data by more than a part of its width."""
+
+    def __init__(self, description: Description) -> None:
+        self._known = {"x": description.statistics.x, "parameters": description.statistics.parameters}
+        self._worst: tuple[float, str] = (0.0, "")
+
+    def see(self, batch: dict[str, Tensor], first_sample: int) -> None:
+        """Look at one batch, whose first item is sample `first_sample`."""
+        for role, statistics in self._known.items():
+            if statistics is not None and role in batch:
+                self._compare(
+                    batch[role].double().flatten(2) if role == "x" else batch[role].double(), statistics, first_sample
+                )
+
+    def _compare(self, values: Tensor, known: Statistics, first_sample: int) -> None:
+        low, high = (values.amin(-1), values.amax(-1)) if values.ndim == 3 else (values, values)
+        width = torch.where(known.maximum > known.minimum, known.maximum - known.minimum, known.maximum.abs() + 1e-30)
+        beyond = torch.maximum((known.minimum - low) / width, (high - known.maximum) / width)
+        largest, where = beyond.flatten().max(0)
+        if float(largest) > max(0.05, self._worst[0]):
+            sample, channel = divmod(int(where), beyond.shape[1])
+            under = known.minimum[channel] - low[sample, channel] > high[sample, channel] - known.maximum[channel]
+            value = float((low if under else high)[sample, channel])
+            self._worst = (
+                float(largest),
+                f"{known.names[channel]} reaches {value:.4g} in sample {first_sample + sample}, and training saw "
+                f"{float(known.minimum[channel]):.4g} to {float(known.maximum[channel]):.4g}",
+            )
+
+    @property
+    def message(self) -> str | None:
+        """What to warn of, or None."""
+        if not self._worst[1]:
+            return None
+        return (
+            f"outside the training range: {self._worst[1]}; the prediction is an extrapolation without its error bound"
+        )
+
+
+class OutputTemplate:
+    """How predictions become a data set with the variables, dimensions and coordinates of the file."""
+
+    def __init__(self, ds: xr.Dataset, data: FunctionDataset, description: Description, *, steps: int) -> None:
+        self.description, self.steps = description, steps
+        self.sample, self.grid = sample_dim(ds) or "sample", data.grid
+        self.time = time_dim(ds) or str(ds.attrs.get("time_dim", "time"))
+        self._components = [v.components[0] for v in description.variables if v.components]
+        known = {self.sample, *data.grid.names, *self._components}
+        self._coords = {
+            str(name): value.reset_coords(drop=True)
+            for name, value in ds.coords.items()
+            if name != self.time and set(value.dims) <= known
+        }
+        self._times = self._frame_times(ds)
+        self.attributes: dict[str, Any] = {"sample_dim": self.sample}
+        if self._has_time:
+            self.attributes["time_dim"] = self.time
+        if self._components:
+            self.attributes["channel_dims"] = list(dict.fromkeys(self._components))
+
+    @property
+    def _has_time(self) -> bool:
+        return self.description.task == "evolve" or any(v.frames for v in self.description.variables)
+
+    def _frame_times(self, ds: xr.Dataset) -> xr.DataArray | None:
+        description = self.description
+        known: xr.DataArray | None = ds.coords.get(self.time)
+        if description.task == "map":
+            if not self._has_time:
+                return None
+            if known is not None and known.ndim:
+                return known.reset_coords(drop=True)
+            return None if description.times is None else xr.DataArray(list(description.times), dims=self.time)
+        first = (description.history - 1) * description.stride
+        wanted = first + description.stride * np.arange(1, self.steps + 1)
+        if known is not None and known.size > wanted[-1]:
+            return known[wanted].reset_coords(drop=True)
+        step = description.time_step
+        if step is None:
+            return None
+        passed = step * np.arange(1, self.steps + 1)
+        if known is None:
+            return xr.DataArray(passed, dims=self.time)
+        begin = np.atleast_1d(known.values)[min(first, known.size - 1)]
+        if known.dtype.kind == "M":
+            times = begin + np.round(1e9 * passed).astype("timedelta64[ns]")
+        else:
+            times = float(begin) + passed
+        return xr.DataArray(times, dims=self.time, attrs=known.attrs)
+
+    def dataset(self, parts: dict[str, NDArray[Any]], samples: slice) -> xr.Dataset:
+        """A data set of arrays (b, steps*channels, *space) by suffix: "" is the prediction, others its band."""
+        variables: dict[str, xr.Variable] = {}
+        for suffix, values in parts.items():
+            frames = values.reshape(len(values), self.steps, -1, *self.grid.shape)
+            start = 0
+            for variable in self.description.variables:
+                piece = frames[:, :, start : start + variable.channels]
+                start += variable.channels
+                attributes = dict(variable.attributes)
+                if suffix:
+                    attributes["long_name"] = f"{suffix[1:]} end of the error band of {variable.name}"
+                dims, shape = [self.sample], [len(values)]
+                if self._timed(variable.frames):
+                    dims.append(self.time)
+                    shape.append(variable.frames or self.steps)
+                if variable.components:
+                    dims.append(variable.components[0])
+                    shape.append(variable.components[1])
+                variables[variable.name + suffix] = xr.Variable(
+                    (*dims, *self.grid.names), piece.reshape(*shape, *self.grid.shape), attributes
+                )
+        used = {dim for variable in variables.values() for dim in variable.dims}
+        coords = {
+            name: value.isel({self.sample: samples}) if self.sample in value.dims else value
+            for name, value in self._coords.items()
+            if set(value.dims) <= used
+        }
+        if self._times is not None:
+            coords[self.time] = self._times
+        return xr.Dataset(variables, coords, self.attributes)
+
+    def _timed(self, frames: int | None) -> bool:
+        return self.description.task == "evolve" or frames is not None
+
+
+def require_steps(steps: int | None, available: int, description: Description) -> int:
+    """The number of frames to predict.
+
+    Raises
+    ------
+    InputError
+        If steps are asked of a map, or none at all.
+    """
+    if description.task == "map":
+        if steps is not None:
+            raise InputError(
+                f"steps={steps} is for a surrogate that evolves in time; this one is a map, leave steps out"
+            )
+        return 1
+    if steps is None:
+        return max(1, available)
+    if steps < 1:
+        raise InputError(f"steps must be at least 1, got {steps}")
+    return steps
