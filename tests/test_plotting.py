@@ -1,6 +1,4 @@
-import subprocess
-import sys
-
+import matplotlib
 import numpy as np
 import pytest
 import xarray as xr
@@ -127,7 +125,7 @@ def test_training_curve_from_a_mapping_and_a_file(tmp_path):
 
 
 def test_refusals_name_what_is_wrong(darcy, tmp_path):
-    with pytest.raises(DataError, match="did you mean 'u'|available"):
+    with pytest.raises(DataError, match="did you mean 'u'"):
         plotting.compare(darcy, darcy, variable="uu")
     with pytest.raises(InputError, match="sample=2: u has 2 samples"):
         plotting.compare(darcy, darcy, variable="u", sample=2)
@@ -141,10 +139,7 @@ def test_refusals_name_what_is_wrong(darcy, tmp_path):
         plotting.info_plot(darcy, path=tmp_path / "nowhere" / "info.png")
 
 
-def test_drawing_leaves_no_global_state_and_needs_no_pyplot(darcy):
-    code = "import sys, sciops.plotting as p; assert 'matplotlib' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)
-    import matplotlib
+def test_drawing_leaves_the_style_of_others_alone(darcy):
 
     before = dict(matplotlib.rcParams)
     plotting.info_plot(darcy)

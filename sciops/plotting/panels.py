@@ -152,7 +152,7 @@ def comparison(axes: Sequence[Axes], pair: Pair, before: xr.DataArray | None) ->
     if before is not None:
         low, high = limits_of(before)
         panel = panels.pop(0)
-        wide = 0 < 20 * low < high
+        wide = 0 < 10 * low < high
         title_of = f"input {symbol(before)}"
         image(panel, before, title_of, limits=(low, high), cmap=_INPUT, logarithmic=wide, bar=[panel])
     limits = limits_of(truth, prediction)
@@ -176,7 +176,7 @@ def profiles(axes: Axes, pair: Pair) -> None:
     axes.set_title(f"{symbol(truth)}, prediction dashed")
     low, high = axes.get_ylim()
     axes.set_ylim(low, high + 0.32 * (high - low))
-    axes.legend(ncols=3, loc="upper center", handlelength=0.9, columnspacing=0.9, fontsize=7.5, handletextpad=0.4)
+    axes.legend(ncols=3, loc="upper center", handlelength=0.9, columnspacing=0.7, fontsize=7, handletextpad=0.4)
 
 
 def line(axes: Axes, values: xr.DataArray, **style: Any) -> None:
