@@ -1,0 +1,67 @@
+"""``sciops evaluate``: errors of a surrogate on a file."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from sciops.cli.command import Command, Invocation
+from sciops.cli.options import Option, options_of
+from sciops.cli.shared import console, declaration_options, open_declared, progress, require_target, say_json
+from sciops.data.conventions import sample_dim
+from sciops.surrogate import Surrogate, load
+
+_DESCRIPTION = """\
+Compare the predictions of a surrogate with the outputs in a file: relative error, its spread over
+samples, spectra, for an evolution the error over time, and whether the error band holds what it says."""
+_EXAMPLES = """
+sciops evaluate darcy-fno test.h5
+sciops evaluate darcy-fno test.h5 --coverage 0.9 --plot worst.png
+sciops evaluate burgers-fno test.h5 --steps 16 --json
+"""
+_HELP = {
+    "steps": {"help": "Frames of a rollout from the first ones. Default: as many as the file has."},
+    "coverage": {"help": "Also count how many whole fields lie in the error band of this probability."},
+    "device": {"help": "cpu or cuda."},
+    "precision": {"help": "Of the computation. Default: that of the weights."},
+    "batch_size": {"help": "Fields computed at a time."},
+    "resolution": {"help": "On another grid than that of training: apply the operator there, or interpolate."},
+}
+
+
+def command(words: Sequence[str]) -> Command:
+    """The command for these words."""
+    options = [
+        Option("surrogate", Path, positional=True, help="Folder of a saved surrogate or of a finished run."),
+        Option("file", Path, positional=True, help="File with the inputs and outputs."),
+        *options_of(Surrogate.evaluate, skip={"self", "data"}, changes=_HELP),
+        Option("plot", Path | None, None, "Draw the sample with the largest error into this PNG, PDF or SVG."),
+        Option("json", bool, False, "Print JSON instead of a table."),
+        *declaration_options(),
+    ]
+    return Command("evaluate", _DESCRIPTION, _EXAMPLES, options, _run)
+
+
+def _run(call: Invocation) -> None:
+    values, plot = call.values, call.values["plot"]
+    if plot is not None:
+        require_target(plot, overwrite=True)
+    surrogate = load(values["surrogate"])
+    shared = {name: values[name] for name in ("coverage", "steps", "resolution", "batch_size", "device", "precision")}
+    with open_declared(values["file"], values) as ds:
+        with progress().status("evaluating"):
+            found = surrogate.evaluate(ds, **shared)
+        if plot is not None:
+            from sciops.plotting import compare
+
+            dim = sample_dim(ds)
+            one = ds.isel({dim: [found.worst[1]]}) if dim is not None else ds
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # they would speak of sample 0
+                prediction = surrogate.predict(one, **shared)
+            compare(one, prediction, variable=surrogate.description.outputs[0], path=plot)
+    if values["json"]:
+        say_json(found.to_dict())
+    else:
+        console().print(found)
