@@ -16,7 +16,8 @@ JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+# Twice quiet: errors are shown, warnings are not.
+PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 RUN_PYTEST = OMP_NUM_THREADS=1 MPLBACKEND=agg $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
