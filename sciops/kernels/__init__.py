@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from sciops.kernels.fourier import FourierAxis, analysis_matrix, synthesis_matrix
-from sciops.kernels.spectral import (
-    fourier_coefficients,
-    fourier_resample,
-    fourier_synthesis,
-    spectral_convolution,
-    spectral_derivative,
-)
+from sciops.kernels.pointwise import perceptron
+from sciops.kernels.spectral import fourier_resample, spectral_convolution, spectral_derivative
+from sciops.kernels.transform import fourier_coefficients, fourier_synthesis
 
 __all__ = [
     "FourierAxis",
@@ -17,6 +13,7 @@ __all__ = [
     "fourier_coefficients",
     "fourier_resample",
     "fourier_synthesis",
+    "perceptron",
     "spectral_convolution",
     "spectral_derivative",
     "synthesis_matrix",

@@ -21,7 +21,7 @@ from sciops.kernels.products import inner_product, is_eager, linear, product
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-_BLOCK = {"cpu": 2**20}  # elements of a hidden block that stay in the cache; on a device, what keeps it busy
+_BLOCK = {"cpu": 2**19}  # elements of a hidden block that stay in the cache; on a device, what keeps it busy
 _DEVICE_BLOCK = 2**26
 
 

@@ -1,124 +1,31 @@
-r"""Truncated Fourier transforms, mode mixing, resampling and derivatives as pure tensor functions.
+"""What Fourier coefficients are good for: mode mixing, resampling and derivatives, as pure tensor functions.
 
-The basis and its conventions (normalisation, which frequencies a grid carries) are those of
-:class:`sciops.kernels.fourier.FourierAxis`. The last axis keeps :math:`0 \dots m_d` (a real field has
-:math:`c_{-k} = \overline{c_k}`), the others keep :math:`-m_i \dots m_i` in this order.
-
-Two methods compute the same map to rounding: ``"products"``, real matrix products with the truncated basis, for any
-axis kind, dtype and size, symbolic sizes included; ``"fft"``, FFTs one axis at a time, cut to the kept modes before
-the next axis, for periodic axes. ``method=None`` takes the faster by the number of modes and the size.
+The conventions and the two methods are those of :mod:`sciops.kernels.transform`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from sciops.errors import InputError
-from sciops.kernels.fourier import FourierAxis, analysis_matrix, synthesis_matrix
-from sciops.kernels.products import along
+from sciops.kernels.fourier import FourierAxis
+from sciops.kernels.transform import (
+    Method,
+    analyse,
+    bases_of,
+    chosen_method,
+    mode_shape,
+    require_real,
+    synthesise,
+)
 
 if TYPE_CHECKING:
-    from jaxtyping import Complex, Float
-
-Method = Literal["products", "fft"]
-
-
-def fourier_coefficients(
-    x: Float[Tensor, "*batch *space"], axes: Sequence[FourierAxis | int], *, method: Method | None = None
-) -> Complex[Tensor, "*batch *modes"]:
-    r"""Truncated Fourier coefficients of a real field over its last axes.
-
-    .. math:: c_k = \frac{1}{N_1 \cdots N_d} \sum_j x_j e^{-2\pi i \sum_a k_a j_a / N_a}
-
-    on periodic axes; see :class:`FourierAxis` for the others.
-
-    Parameters
-    ----------
-    x
-        Real field (*batch, N_1, ..., N_d).
-    axes
-        One basis per transformed axis; an int is a periodic axis with that highest frequency.
-    method
-        "products", "fft", or None for the faster one.
-
-    Returns
-    -------
-    Tensor
-        Complex (*batch, 2 m_1 + 1, ..., 2 m_{d-1} + 1, m_d + 1). Frequencies that the grid does not carry are zero.
-
-    Raises
-    ------
-    InputError
-        For fewer dimensions than axes, a tensor that is not real floating point, or "fft" on a non-periodic axis.
-
-    Examples
-    --------
-    >>> x = torch.cos(2 * torch.pi * 3 * torch.arange(16, dtype=torch.float64) / 16)
-    >>> fourier_coefficients(x, [4]).real.round(decimals=6).abs()
-    tensor([0.0000, 0.0000, 0.0000, 0.5000, 0.0000], dtype=torch.float64)
-    """
-    bases = _bases(x, axes)
-    dims = tuple(range(x.ndim - len(bases), x.ndim))
-    pair = _analyse(x, bases, dims, _chosen(method, bases, x.shape[-len(bases) :], x.dtype))
-    return torch.complex(*pair.unbind(dims[-1]))
-
-
-def fourier_synthesis(
-    coefficients: Complex[Tensor, "*batch *modes"],
-    axes: Sequence[FourierAxis | int],
-    sizes: Sequence[int],
-    *,
-    method: Method | None = None,
-) -> Float[Tensor, "*batch *space"]:
-    r"""Real field on a grid of any size from truncated Fourier coefficients.
-
-    .. math:: x(s) = \sum_k c_k e^{2\pi i k \cdot s / L}
-
-    with the missing half of the frequencies by :math:`c_{-k} = \overline{c_k}`. Frequencies that the grid does not
-    carry are dropped. The inverse of `fourier_coefficients` for band-limited fields on periodic axes.
-
-    Parameters
-    ----------
-    coefficients
-        Complex (*batch, 2 m_1 + 1, ..., 2 m_{d-1} + 1, m_d + 1).
-    axes
-        One basis per axis; an int is a periodic axis with that highest frequency.
-    sizes
-        Number of nodes of each axis.
-    method
-        "products", "fft", or None for the faster one.
-
-    Returns
-    -------
-    Tensor
-        Real field (*batch, N_1, ..., N_d).
-
-    Raises
-    ------
-    InputError
-        For coefficients whose shape does not fit the axes, or "fft" on a non-periodic axis.
-
-    Examples
-    --------
-    >>> x = torch.sin(2 * torch.pi * torch.arange(8, dtype=torch.float64) / 8)
-    >>> fine = fourier_synthesis(fourier_coefficients(x, [2]), [2], [16])
-    >>> torch.allclose(fine[::2], x)
-    True
-    """
-    bases = tuple(axis if isinstance(axis, FourierAxis) else FourierAxis(axis) for axis in axes)
-    found, expected = tuple(coefficients.shape[-len(bases) :]), _mode_shape(bases)
-    if found != expected:
-        raise InputError(f"the coefficients have modes {found}; the axes keep {expected}")
-    if len(sizes) != len(bases):
-        raise InputError(f"{len(sizes)} sizes given for {len(bases)} axes")
-    dims = tuple(range(coefficients.ndim - len(bases), coefficients.ndim))
-    pair = torch.stack([coefficients.real, coefficients.imag], dims[-1])
-    return _synthesise(pair, bases, dims, sizes, _chosen(method, bases, sizes, pair.dtype))
+    from jaxtyping import Float
 
 
 def spectral_convolution(
@@ -176,14 +83,14 @@ def spectral_convolution(
     >>> torch.allclose(spectral_convolution(x, weight, [2]), x, atol=1e-6)
     True
     """
-    bases = _bases(x, axes)
+    bases = bases_of(x, axes)
     ndim = len(bases)
     where = tuple(range(2, ndim + 2)) if dims is None else tuple(dim % x.ndim for dim in dims)
     channel = channel % x.ndim
     batch = sorted(set(range(ndim + 2)) - {*where, channel})
     if x.ndim != ndim + 2 or len(batch) != 1:
         raise InputError(f"x of shape {tuple(x.shape)} is not batch, channel and {ndim} axes, each once")
-    expected = (*_mode_shape(bases), x.shape[channel], 2)
+    expected = (*mode_shape(bases), x.shape[channel], 2)
     if weight.ndim != ndim + 3 or tuple(weight.shape[:-1]) != expected:
         raise InputError(f"the weight has shape {tuple(weight.shape)}, expected {expected} + (out_channel,)")
     if sizes is not None and len(sizes) != ndim:
@@ -191,12 +98,11 @@ def spectral_convolution(
     behind = [dim + (dim >= where[-1]) for dim in (*where, *batch, channel)]
     order = (*behind[:ndim], where[-1], *behind[ndim:])
     dtype = torch.promote_types(x.dtype, weight.dtype)
-    nodes = tuple(x.shape[dim] for dim in where)
-    targets = nodes if sizes is None else tuple(sizes)
+    targets = tuple(x.shape[dim] for dim in where) if sizes is None else tuple(sizes)
+    chosen = chosen_method(method, bases, dtype)
     with torch.autocast(x.device.type, enabled=False):
-        pair = _analyse(x.to(dtype), bases, where, _chosen(method, bases, nodes, dtype))
-        pair = _mix(pair, weight.to(dtype), bias, order)
-        return _synthesise(pair, bases, where, targets, _chosen(method, bases, targets, dtype)).to(x.dtype)
+        pair = _mix(analyse(x.to(dtype), bases, where, chosen), weight.to(dtype), bias, order)
+        return synthesise(pair, bases, where, targets, chosen).to(x.dtype)
 
 
 def fourier_resample(x: Float[Tensor, "..."], sizes: Sequence[int], dims: Sequence[int] | None = None) -> Tensor:
@@ -232,7 +138,7 @@ def fourier_resample(x: Float[Tensor, "..."], sizes: Sequence[int], dims: Sequen
     >>> torch.allclose(y, torch.sin(2 * torch.pi * torch.arange(12, dtype=torch.float64) / 12))
     True
     """
-    _require_real(x)
+    require_real(x)
     where = tuple(range(-len(sizes), 0)) if dims is None else tuple(dims)
     if len(where) != len(sizes):
         raise InputError(f"{len(sizes)} sizes given for {len(where)} dims")
@@ -279,7 +185,7 @@ def spectral_derivative(x: Float[Tensor, "..."], dim: int, *, order: int = 1, ex
     >>> torch.allclose(d, 2 * torch.pi * torch.cos(2 * torch.pi * s))
     True
     """
-    _require_real(x)
+    require_real(x)
     if order < 0:
         raise InputError(f"order is {order}; a derivative has order 0 or more")
     if extent <= 0:
@@ -308,109 +214,6 @@ def _resample_axis(x: Tensor, size: int, dim: int) -> Tensor:
 
 def _at_least_single(x: Tensor) -> Tensor:
     return x if x.dtype in (torch.float32, torch.float64) else x.float()
-
-
-def _require_real(x: Tensor) -> None:
-    if not x.dtype.is_floating_point:
-        raise InputError(f"the field is of dtype {x.dtype}; a real floating-point tensor is expected")
-
-
-def _bases(x: Tensor, axes: Sequence[FourierAxis | int]) -> tuple[FourierAxis, ...]:
-    _require_real(x)
-    if not axes or x.ndim < len(axes):
-        raise InputError(f"a tensor of shape {tuple(x.shape)} cannot be transformed over {len(axes)} axes")
-    return tuple(axis if isinstance(axis, FourierAxis) else FourierAxis(axis) for axis in axes)
-
-
-def _mode_shape(axes: tuple[FourierAxis, ...]) -> tuple[int, ...]:
-    return (*(2 * axis.modes + 1 for axis in axes[:-1]), axes[-1].modes + 1)
-
-
-def _chosen(method: Method | None, axes: tuple[FourierAxis, ...], sizes: Sequence[int], dtype: torch.dtype) -> Method:
-    periodic = all(axis.kind == "periodic" for axis in axes)
-    if method is None:
-        # measured on one core: a product costs in proportion to the modes, an FFT to log N and to passes over memory
-        many = not torch.compiler.is_compiling() and max(axis.modes for axis in axes) > 64
-        return "fft" if periodic and many and dtype in (torch.float32, torch.float64) else "products"
-    if method not in ("products", "fft"):
-        raise InputError(f"unknown method {method!r}; there are 'products' and 'fft'")
-    if method == "fft" and not periodic:
-        kind = next(axis.kind for axis in axes if axis.kind != "periodic")
-        raise InputError(f"method 'fft' needs periodic axes, got one of kind {kind!r}; use 'products'")
-    return method
-
-
-def _analyse(x: Tensor, axes: tuple[FourierAxis, ...], dims: tuple[int, ...], method: Method) -> Tensor:
-    """Coefficients as a real pair: the last axis, dimension p of x, becomes the dimensions p (pair) and p + 1."""
-    if method == "fft":
-        return _analyse_by_fft(x, axes, dims)
-    p = dims[-1]
-    y = along(analysis_matrix(axes[-1], x.shape[p], like=x), x, p)
-    y = y.view(*y.shape[:p], 2, axes[-1].modes + 1, *y.shape[p + 1 :])
-    for axis, dim in zip(axes[:-1], _behind_pair(dims), strict=False):
-        m = axis.modes
-        y = along(analysis_matrix(axis, y.shape[dim], like=x), y, dim)
-        zero, even, _, odd = y.split_with_sizes([1, m, 1, m], dim)
-        real, imaginary = odd.unbind(p)
-        turned = torch.stack([-imaginary, real], p)  # i times the odd part
-        y = torch.cat([(even - turned).flip(dim), zero, even + turned], dim)
-    return y
-
-
-def _synthesise(
-    z: Tensor, axes: tuple[FourierAxis, ...], dims: tuple[int, ...], sizes: Sequence[int], method: Method
-) -> Tensor:
-    """The real field with its axes at `dims` from a real pair as `_analyse` gives it."""
-    if method == "fft":
-        return _synthesise_by_fft(z, axes, dims, sizes)
-    p = dims[-1]
-    for axis, dim, size in zip(axes[:-1], _behind_pair(dims), sizes, strict=False):
-        negative, zero, positive = z.split_with_sizes([axis.modes, 1, axis.modes], dim)
-        negative = negative.flip(dim)
-        real, imaginary = (positive - negative).unbind(p)
-        turned = torch.stack([imaginary, -real], p)  # -i times the odd part; sin(0) = 0 takes any value
-        parts = torch.cat([zero, positive + negative, zero, turned], dim)
-        z = along(synthesis_matrix(axis, size, like=z), parts, dim)
-    return along(synthesis_matrix(axes[-1], sizes[-1], like=z, real=True), z.flatten(p, p + 1), p)
-
-
-def _analyse_by_fft(x: Tensor, axes: tuple[FourierAxis, ...], dims: tuple[int, ...]) -> Tensor:
-    p = dims[-1]
-    y = torch.fft.rfft(x, dim=p, norm="forward")
-    kept = min(axes[-1].modes, axes[-1].carried(x.shape[p]))
-    y = _padded(y.narrow(p, 0, kept + 1), p, 0, axes[-1].modes - kept)
-    for axis, dim in zip(axes[:-1], dims, strict=False):
-        size = x.shape[dim]
-        kept = min(axis.modes, axis.carried(size))
-        y = torch.fft.fft(y, dim=dim, norm="forward")
-        y = torch.cat([y.narrow(dim, size - kept, kept), y.narrow(dim, 0, kept + 1)], dim)
-        y = _padded(y, dim, axis.modes - kept, axis.modes - kept)
-    return torch.stack([y.real, y.imag], p)
-
-
-def _synthesise_by_fft(z: Tensor, axes: tuple[FourierAxis, ...], dims: tuple[int, ...], sizes: Sequence[int]) -> Tensor:
-    p = dims[-1]
-    y = torch.complex(*z.unbind(p))
-    for axis, dim, size in zip(axes[:-1], dims, sizes, strict=False):
-        kept = min(axis.modes, axis.carried(size))
-        gap = list(y.shape)
-        gap[dim] = size - 2 * kept - 1
-        positive, negative = y.narrow(dim, axis.modes, kept + 1), y.narrow(dim, axis.modes - kept, kept)
-        y = torch.fft.ifft(torch.cat([positive, y.new_zeros(gap), negative], dim), dim=dim, norm="forward")
-    kept = min(axes[-1].modes, axes[-1].carried(sizes[-1]))
-    field: Tensor = torch.fft.irfft(y.narrow(p, 0, kept + 1), n=sizes[-1], dim=p, norm="forward")
-    return field
-
-
-def _behind_pair(dims: tuple[int, ...]) -> tuple[int, ...]:
-    """Where the axes stand once the last one has become a pair and its frequencies."""
-    return tuple(dim + (dim >= dims[-1]) for dim in dims)
-
-
-def _padded(y: Tensor, dim: int, before: int, after: int) -> Tensor:
-    if not before and not after:
-        return y
-    return torch.nn.functional.pad(y, (0, 0) * (y.ndim - dim - 1) + (before, after))
 
 
 def _mix(y: Tensor, weight: Tensor, bias: Tensor | None, order: tuple[int, ...]) -> Tensor:

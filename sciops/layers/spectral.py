@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from sciops.kernels.fourier import FourierAxis
-from sciops.kernels.spectral import Method, spectral_convolution
+from sciops.kernels.spectral import spectral_convolution
+from sciops.kernels.transform import Method, mode_shape
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -61,8 +62,7 @@ class SpectralConv(nn.Module):
         super().__init__()
         self.axes = tuple(axis if isinstance(axis, FourierAxis) else FourierAxis(axis) for axis in axes)
         self.method = method
-        modes = (*(2 * axis.modes + 1 for axis in self.axes[:-1]), self.axes[-1].modes + 1)
-        drawn = torch.randn(*modes, in_channels, 2, out_channels, generator=generator)
+        drawn = torch.randn(*mode_shape(self.axes), in_channels, 2, out_channels, generator=generator)
         self.weight = nn.Parameter(drawn * (gain / math.sqrt(2 * in_channels)))
 
     def forward(

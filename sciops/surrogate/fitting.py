@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import inspect
-import math
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -14,10 +13,9 @@ from typing import Any, Literal
 import torch
 import xarray as xr
 from rich.console import Console
-from torch import Tensor, nn
+from torch import nn
 
 from sciops import operators
-from sciops.data.conventions import origin, require_variable, time_dim
 from sciops.data.domain import Grid
 from sciops.data.files import open as open_file
 from sciops.data.function_dataset import FunctionDataset
@@ -25,21 +23,15 @@ from sciops.data.sampling import split
 from sciops.data.selection import variable_names
 from sciops.data.statistics import DatasetStatistics, Normaliser, Statistics, statistics_of
 from sciops.data.symmetry import elements
-from sciops.errors import InputError, ModelError, SkillWarning, TrainingError
-from sciops.surrogate.calibration import ConformalBand
+from sciops.errors import InputError, SkillWarning
+from sciops.surrogate.assessment import blocks, calibrated_band, measured_policy, measured_skill
 from sciops.surrogate.description import Description, Task, output_variables, provenance_of, time_step_of, times_of
-from sciops.surrogate.prediction import block_size, steps_in
-from sciops.surrogate.resolution import ResolutionPolicy, measure
+from sciops.surrogate.request import is_evolution, moving_first, same_run, try_module
 from sciops.surrogate.saving import load
 from sciops.surrogate.surrogate import Surrogate
-from sciops.training.baselines import baseline_errors
-from sciops.training.metrics import relative_l2
 from sciops.training.physical import Rollout
-from sciops.training.skill import SkillTable, skill_table
 
 _MOST_MODES = {1: 16, 2: 12, 3: 8}
-_CHECKED_FIELDS = 64
-_BAND_BYTES = 1 << 26
 
 
 def fit(
@@ -147,8 +139,9 @@ def fit(
     >>> import numpy as np
     >>> x = np.arange(16) / 16
     >>> waves = np.sin(2 * np.pi * (x + np.linspace(0, 1, 40)[:, None]))
-    >>> ds = xr.Dataset({"a": (("sample", "x"), waves), "u": (("sample", "x"), 2 * waves)}, {"x": x})
-    >>> fit(ds, inputs="a", outputs="u", epochs=1, width=4, layers=1, progress=False)
+    >>> ds = xr.Dataset({"a": (("sample", "x"), waves), "u": (("sample", "x"), waves**2)}, {"x": x})
+    >>> fit(ds, inputs="a", outputs="u", epochs=1, width=4, layers=1, progress=False)  # doctest: +ELLIPSIS
+    map a -> u on 16 points (closed): FNO with ...
     Surrogate(a -> u, map, FNO, trained on 16)
     """
     folder = Path(output).expanduser() if output is not None else None
@@ -158,14 +151,14 @@ def fit(
         raise InputError(f"validation={validation} leaves nothing to choose the weights by; give a part such as 0.1")
     ds = data if isinstance(data, xr.Dataset) else open_file(data)
     input_names, output_names = variable_names("inputs", inputs), variable_names("outputs", outputs)
-    evolve = _is_evolution(task, input_names, output_names, history=history, steps=steps, stride=stride)
+    evolve = is_evolution(task, input_names, output_names, history=history, steps=steps, stride=stride)
     if evolve:
-        input_names = _moving_first(ds, input_names, output_names)
+        input_names = moving_first(ds, input_names, output_names)
     elif pushforward or noise:
         raise InputError("pushforward and noise are for task='evolve'; a map has no frames to step through")
     if resume and folder is not None and (folder / "surrogate" / "surrogate.json").is_file():
         finished = load(folder, model=model if isinstance(model, nn.Module) else None)
-        return _same_run(
+        return same_run(
             finished,
             folder,
             inputs=input_names,
@@ -264,10 +257,10 @@ def fit(
     surrogate = Surrogate(result.operator, description)
     if not _is_first_process():
         return surrogate
-    surrogate.policy = _policy(surrogate, validation_set, steps)
+    surrogate.policy = measured_policy(surrogate, validation_set, steps)
     if len(calibration_samples):
-        surrogate.band = _band(surrogate, ds, validation_samples, calibration_samples)
-    table = _skill(surrogate, train_set, validation_set, steps)
+        surrogate.band = calibrated_band(surrogate, ds, validation_samples, calibration_samples)
+    table = measured_skill(surrogate, train_set, validation_set, steps)
     console.print(table)
     if table.warning:
         warnings.warn(table.warning, SkillWarning, stacklevel=2)
@@ -279,45 +272,6 @@ def fit(
     if folder is not None:
         console.print(f"surrogate saved in {surrogate.save(folder / 'surrogate')}")
     return surrogate
-
-
-def _is_evolution(
-    task: str, inputs: Sequence[str], outputs: Sequence[str], *, history: int, steps: int, stride: int
-) -> bool:
-    if task not in ("map", "evolve"):
-        raise InputError(f"unknown task {task!r}; expected 'map' or 'evolve'")
-    if task == "map":
-        if (history, steps, stride) != (1, 1, 1):
-            raise InputError("history, steps and stride are for task='evolve'; a map has no frames to step through")
-        return False
-    missing = [name for name in outputs if name not in inputs]
-    if missing:
-        raise InputError(f"an evolution is fed its own output: name {missing[0]!r} in inputs too")
-    return True
-
-
-def _moving_first(ds: xr.Dataset, inputs: Sequence[str], outputs: Sequence[str]) -> tuple[str, ...]:
-    """The inputs of an evolution in the order in which its output is fed back: the moving ones, then the others."""
-    still = [name for name in inputs if name not in outputs]
-    for name in still:
-        if time_dim(ds) in require_variable(ds, name).dims:
-            raise InputError(
-                f"{origin(ds)}: the input {name!r} has a time dimension and is not among the outputs, so its next "
-                f"frame would be unknown; name it in outputs too, or give one frame of it"
-            )
-    return (*outputs, *still)
-
-
-def _same_run(finished: Surrogate, folder: Path, **asked: Any) -> Surrogate:
-    """The surrogate of a finished run, if it is the one asked for."""
-    for name, value in asked.items():
-        known = getattr(finished.description, name)
-        if known != value:
-            raise TrainingError(
-                f"{folder} holds a finished run with {name}={known!r}, and {name}={value!r} was asked for; "
-                f"train into another folder"
-            )
-    return finished
 
 
 def _is_first_process() -> bool:
@@ -342,7 +296,7 @@ def _output_scale(train_set: FunctionDataset, statistics: DatasetStatistics, rol
     names = train_set.output_names[:channels]
     found: Statistics | None = None
     exact = train_set.astype(torch.float64)
-    for batch in _blocks(exact):
+    for batch in blocks(exact):
         values = batch["y"][:, :channels]
         if rollout.residual:
             values = values - batch["x"][:, (rollout.history - 1) * channels : rollout.history * channels]
@@ -350,12 +304,6 @@ def _output_scale(train_set: FunctionDataset, statistics: DatasetStatistics, rol
         found = part if found is None else found.merge(part)
     assert found is not None
     return found
-
-
-def _blocks(data: FunctionDataset) -> Iterator[dict[str, Tensor]]:
-    size = block_size(64, (data.in_channels + 2 * data.out_channels) * math.prod(data.grid.shape))
-    for start in range(0, len(data), size):
-        yield data.batch(range(start, min(start + size, len(data))))
 
 
 def _network(
@@ -374,7 +322,7 @@ def _network(
         for name, value in chosen.items():
             if value is not None:
                 raise InputError(f"{name} is for a model given by name; this module has its own")
-        _try(model, data, out_channels)
+        try_module(model, data, out_channels)
         return model
     if not isinstance(model, str):
         raise InputError(f"model is {model!r}; give the name of an operator, or a module (an instance)")
@@ -414,76 +362,6 @@ def _checked_modes(modes: int | Sequence[int] | None, grid: Grid) -> tuple[int, 
                 f"{axis.carried_modes}; ask for 1 to {axis.carried_modes}"
             )
     return each
-
-
-def _try(model: nn.Module, data: FunctionDataset, out_channels: int) -> None:
-    """Apply a user's module to one item, so that a misfit is named before training."""
-    if not any(p.requires_grad for p in model.parameters()):
-        raise ModelError(f"{type(model).__name__} has no weights to train")
-    item = data.batch([0])
-    weight = next(model.parameters())
-    arguments = [item[name].to(weight) for name in ("x", "parameters") if name in item]
-    expected = (1, out_channels, *data.grid.shape)
-    training = model.training
-    try:
-        with torch.no_grad():
-            found = tuple(model.eval()(*arguments).shape)
-    except (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError, AssertionError) as error:
-        shapes = ", ".join(str(tuple(argument.shape)) for argument in arguments)
-        raise ModelError(f"{type(model).__name__} cannot be applied to inputs of shape {shapes}: {error}") from error
-    model.train(training)
-    if found != expected:
-        raise ModelError(
-            f"{type(model).__name__} gives {found}, and the data needs {expected} (batch, channel, *space)"
-        )
-
-
-def _policy(surrogate: Surrogate, validation_set: FunctionDataset, steps: int) -> ResolutionPolicy:
-    """What to do at other resolutions, measured on validation items."""
-    count = min(_CHECKED_FIELDS, len(validation_set))
-    batch = validation_set.batch(torch.linspace(0, len(validation_set) - 1, count).long())
-    grid = surrogate.grid
-
-    def apply(x: Tensor, parameters: Tensor | None) -> Tensor:
-        domain = grid if tuple(x.shape[2:]) == grid.shape else grid.resized(*x.shape[2:])
-        return surrogate.applied(x, parameters, grid=domain, steps=steps)
-
-    with torch.no_grad():
-        return measure(apply, batch["x"], batch["y"], batch.get("parameters"), grid=grid)
-
-
-def _band(surrogate: Surrogate, ds: xr.Dataset, validation: Tensor, calibration: Tensor) -> ConformalBand:
-    """The error band: its shape from the validation samples, its width from the calibration samples."""
-    description = surrogate.description
-    evolve = description.task == "evolve"
-    frame_bytes = 8 * description.channels * math.prod(description.grid.shape)
-    steps = max(1, min(steps_in(ds, description), _BAND_BYTES // frame_bytes)) if evolve else 1
-
-    def residuals(samples: Tensor) -> Iterator[Tensor]:
-        for prediction, target in surrogate.compared(ds, samples=samples, steps=steps):
-            yield (prediction - target).reshape(len(target), steps, -1, *description.grid.shape)
-
-    squares, count = torch.zeros(()), 0
-    for residual in residuals(validation):
-        squares, count = squares + residual.square().sum(dim=0), count + len(residual)
-    scale = (squares / count).sqrt()
-    return ConformalBand.from_scale(scale, residuals(calibration))
-
-
-def _skill(surrogate: Surrogate, train_set: FunctionDataset, validation_set: FunctionDataset, steps: int) -> SkillTable:
-    total, exact = 0.0, validation_set.astype(torch.float64)
-    dtype = next(surrogate.operator.model.parameters()).dtype
-    for batch in _blocks(exact):
-        parameters = batch.get("parameters")
-        with torch.no_grad():
-            prediction = surrogate.applied(
-                batch["x"].to(dtype), None if parameters is None else parameters.to(dtype), grid=exact.grid, steps=steps
-            )
-        total += float(relative_l2(prediction.double(), batch["y"], exact.grid).sum())
-    error = total / len(exact)
-    if not error < float("inf"):
-        raise TrainingError("the trained model gives values that are not finite; lower the learning rate")
-    return skill_table(error, baseline_errors(train_set, validation_set))
 
 
 def _headline(description: Description, network: nn.Module, training: int, validation: int) -> str:

@@ -38,16 +38,14 @@ def in_axis_order(ds: xr.Dataset, description: Description) -> xr.Dataset:
 
 
 def first_frames(ds: xr.Dataset, description: Description) -> xr.Dataset:
-    """The frames that an evolution starts from; a data set without time is one frame."""
+    """The frames that an evolution starts from; a data set without time is one frame, and stays as it is."""
     time, needed = time_dim(ds), (description.history - 1) * description.stride + 1
     if time is None:
         if needed > 1:
             raise DataError(
                 f"{origin(ds)} has no time dimension, and this surrogate starts from {description.history} frames"
             )
-        dim = str(ds.attrs.get("time_dim", "time"))
-        moving = [name for name in description.outputs if name in ds.data_vars]
-        return ds.assign({name: ds[name].expand_dims(dim, axis=1) for name in moving})
+        return ds
     if ds.sizes[time] < needed:
         raise DataError(
             f"{origin(ds)} has {ds.sizes[time]} frames and this surrogate starts from {description.history} frames, "

@@ -14,6 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sciops.data.conventions import time_dim
 from sciops.data.domain import Grid
 from sciops.data.files import open as open_file
 from sciops.data.function_dataset import FunctionDataset
@@ -150,9 +151,11 @@ class Surrogate:
         >>> import numpy as np
         >>> x = np.arange(16) / 16
         >>> waves = np.sin(2 * np.pi * (x + np.linspace(0, 1, 40)[:, None]))
-        >>> ds = xr.Dataset({"a": (("sample", "x"), waves), "u": (("sample", "x"), 2 * waves)}, {"x": x})
+        >>> ds = xr.Dataset({"a": (("sample", "x"), waves), "u": (("sample", "x"), waves**2)}, {"x": x})
         >>> import sciops
-        >>> surrogate = sciops.fit(ds, inputs="a", outputs="u", epochs=1, width=4, layers=1, progress=False)
+        >>> options = {"epochs": 1, "width": 4, "layers": 1, "progress": False}
+        >>> surrogate = sciops.fit(ds, inputs="a", outputs="u", **options)  # doctest: +ELLIPSIS
+        map a -> u on 16 points ...
         >>> surrogate.predict(ds[["a"]]).u.shape
         (40, 16)
         """
@@ -308,7 +311,7 @@ class Surrogate:
         return data if isinstance(data, xr.Dataset) else open_file(data)
 
     def _dataset(self, ds: xr.Dataset, *, outputs: tuple[str, ...], horizon: int | None = None) -> FunctionDataset:
-        evolve = self.description.task == "evolve"
+        evolve = self.description.task == "evolve" and (bool(outputs) or time_dim(ds) is not None)
         data = FunctionDataset(
             ds if outputs else in_axis_order(ds, self.description),
             inputs=self.description.inputs,

@@ -153,6 +153,7 @@ class RunCheckpoint(callbacks.Checkpoint):
             yield
             return
         previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        previous = {number: handler for number, handler in previous.items() if handler is not None}
 
         def ask(number: int, frame: FrameType | None) -> None:
             self._interrupted = True

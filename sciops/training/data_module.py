@@ -112,8 +112,8 @@ class OperatorData(lightning.LightningDataModule):
         return self._loader(self.train_set, sampler)
 
     def val_dataloader(self) -> DataLoader[dict[str, Tensor]]:
-        size = self.batch_size * max(1, 64 // self.batch_size)
-        return self._loader(self.validation_set, self._sampler(len(self.validation_set), size, shuffle=False))
+        sampler = self._sampler(len(self.validation_set), 4 * self.batch_size, shuffle=False)
+        return self._loader(self.validation_set, sampler)
 
     def on_after_batch_transfer(self, batch: dict[str, Tensor], dataloader_idx: int) -> dict[str, Tensor]:
         assert self.trainer is not None
@@ -154,6 +154,7 @@ class OperatorData(lightning.LightningDataModule):
         )
 
     def _loader(self, data: FunctionDataset, sampler: DistributedEpochSampler) -> DataLoader[dict[str, Tensor]]:
+        assert self.trainer is not None
         return DataLoader(
             _Batches(data, cache_bytes=0 if self.workers else self.cache_bytes),
             batch_size=None,
@@ -161,6 +162,6 @@ class OperatorData(lightning.LightningDataModule):
             num_workers=self.workers,
             multiprocessing_context="forkserver" if self.workers else None,
             persistent_workers=self.workers > 0,
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=self.trainer.strategy.root_device.type == "cuda",
             generator=torch.Generator(),  # the loader draws a worker seed; never from the global state
         )

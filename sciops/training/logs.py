@@ -146,18 +146,22 @@ def _lines(rows: list[Row]) -> str:
 class RichProgress(ProgressBar):
     """One line for the whole training: steps, loss, validation error, samples a second, time left.
 
-    It is redrawn a few times a second by its own thread; a step only counts, and the loss is what the metrics have
-    read already.
+    It is brought up to date a few times a second; only then is the loss read from the device.
+
+    Parameters
+    ----------
+    batch_size
+        Items in one step, over all processes.
 
     Examples
     --------
-    >>> RichProgress(Metrics(None), batch_size=8).is_enabled
+    >>> RichProgress(batch_size=8).is_enabled
     True
     """
 
-    def __init__(self, metrics: Metrics, *, batch_size: int) -> None:
+    def __init__(self, *, batch_size: int) -> None:
         super().__init__()
-        self.metrics, self.batch_size = metrics, batch_size
+        self.batch_size = batch_size
         self._bar: Progress | None = None
         self._redrawn = 0.0
         self._since = (0, 0.0)
@@ -211,8 +215,7 @@ class RichProgress(ProgressBar):
         assert self._bar is not None
         self._redrawn = time.monotonic()
         steps, seconds = trainer.global_step - self._since[0], self._redrawn - self._since[1]
-        losses = self.metrics._losses
-        loss = losses[-1] if losses else (self.metrics.rows[-1]["train_loss"] if self.metrics.rows else math.nan)
+        loss = float(pl_module.last.loss)
         error = pl_module.validation_error
         self._bar.update(
             self._bar.task_ids[0],

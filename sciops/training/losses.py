@@ -106,9 +106,9 @@ class RelativeL2(nn.Module):
         key = (tuple(values.shape[2:]), values.dtype, values.device)
         root = self._roots.get(key)
         if root is None:
-            weights = self._grid_of(values).weights().to(dtype=values.dtype, device=values.device)
-            uniform = bool((weights == weights.flatten()[0]).all())
-            root = self._roots[key] = (weights.flatten()[0] if uniform else weights.flatten()).sqrt()
+            weights = self._grid_of(values).weights().flatten().sqrt()
+            uniform = bool((weights == weights[0]).all())
+            root = self._roots[key] = (weights[0] if uniform else weights).to(dtype=values.dtype, device=values.device)
         flat = values.flatten(2)
         if root.ndim == 0:
             norm: Tensor = torch.linalg.vector_norm(flat, dim=2) * root

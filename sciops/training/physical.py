@@ -97,6 +97,7 @@ class PhysicalOperator(nn.Module):
     ) -> Float[Tensor, "batch out *space"]:
         """The prediction for physical x; with a rollout, the next frame."""
         features = x if self.input_normaliser is None else self.input_normaliser(x)
+        output: Tensor
         if parameters is None:
             output = self.model(features)
         else:
@@ -106,7 +107,8 @@ class PhysicalOperator(nn.Module):
         if output.dtype in (torch.bfloat16, torch.float16):
             output = output.float()
         if self.output_normaliser is not None:
-            output = self.output_normaliser.inverse(output)
+            invert: Callable[[Tensor], Tensor] = self.output_normaliser.inverse  # type: ignore[assignment]
+            output = invert(output)
         if self.rollout is not None and self.rollout.residual:
             channels = output.shape[1]
             output = output + x[:, (self.rollout.history - 1) * channels : self.rollout.history * channels]
@@ -133,7 +135,7 @@ class PhysicalOperator(nn.Module):
         step
             The map from x to the next frame; None is this operator.
         """
-        advance = step or self
+        advance: Step = self if step is None else step
         frames = []
         for i in range(steps):
             frames.append(advance(x, parameters))

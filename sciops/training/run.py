@@ -235,7 +235,7 @@ def train(
     )
     callbacks: list[Any] = [weights, metrics, *([stopping] if stopping else []), checkpoint]
     if progress:
-        callbacks.append(RichProgress(metrics, batch_size=data.batch_size))
+        callbacks.append(RichProgress(batch_size=data.batch_size))
     whole = copy.deepcopy(model) if module.sharded else model
     with _quiet(), checkpoint.interruptible():
         trainer = lightning.Trainer(

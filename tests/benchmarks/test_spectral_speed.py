@@ -54,7 +54,7 @@ def test_layer_forward_and_backward(batch, channels, nodes, n_modes, at_least, c
 
 
 def test_training_step_of_the_whole_operator(compare, capsys):
-    """Forward, loss, backward and AdamW at 128^2, batch 8, width 32, 4 layers, 16 modes, the same block on both sides."""
+    """Forward, loss, backward and AdamW at 128^2, batch 8, width 32, 4 layers, 16 modes, the same kind of block."""
     torch.manual_seed(0)
     models = {
         "peer": neuralop.models.FNO(n_modes=(32, 32), in_channels=1, out_channels=1, hidden_channels=32, n_layers=4),

@@ -132,6 +132,6 @@ def test_the_module_is_the_command():
 
 
 def test_info_takes_at_most_three_seconds(file: Path):
-    """Of processor time, the least of three, so that a busy machine does not matter much."""
+    """Of processor time, in one of three tries, so that a busy machine does not matter much."""
     code = f"import time; from sciops.cli import main; main(['info', {str(file)!r}]); print(time.process_time())"
-    assert min(float(sciops_process(code=code).stdout.split()[-1]) for _ in range(3)) < 3
+    assert any(float(sciops_process(code=code).stdout.split()[-1]) < 3 for _ in range(3))

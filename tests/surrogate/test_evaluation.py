@@ -73,7 +73,7 @@ def test_spectral_shares_tell_where_the_error_is(line: Surrogate, make: Any) -> 
     predicted = line.predict(ds)
     x = np.arange(16) / 16
     exact = ds.assign(u=(ds.u.dims, predicted.u.values.astype(np.float64)))
-    wrong = exact.assign(u=exact.u + ("x", 0.1 * np.cos(2 * np.pi * 7 * x)))
+    wrong = exact.assign(u=exact.u + 0.1 * np.cos(2 * np.pi * 7 * x))
     shares = line.evaluate(wrong).spectral
     energy = (wrong.u.values**2).mean(axis=1).sum()
     assert shares["high"] == pytest.approx(np.sqrt(0.005 * 48 / energy), rel=1e-3)

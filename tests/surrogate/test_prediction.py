@@ -450,3 +450,16 @@ def test_predicting_and_loading_need_no_lightning(line: Surrogate, make: Any, tm
     )
     out = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+def test_initial_states_in_a_file_are_not_read_at_once(fitted: Any, make: Any, tmp_path: Path) -> None:
+    from sciops.surrogate.prediction import first_frames, in_axis_order
+
+    ds = make.trajectories()[["v"]]
+    surrogate = fitted(ds, inputs="v", outputs="v", task="evolve", modes=2)
+    lazy = sciops.data.open(sciops.data.write(ds.isel(time=0, drop=True), tmp_path / "start.nc"))
+    start = in_axis_order(first_frames(lazy, surrogate.description), surrogate.description)
+    assert not start.v.variable._in_memory
+    assert surrogate.predict(lazy, steps=2).v.equals(surrogate.predict(ds.isel(time=[0]), steps=2).v)
+    with pytest.raises(DataError, match="no time dimension"):
+        surrogate.evaluate(lazy)

@@ -118,18 +118,25 @@ def attempt(folder: Path) -> int:
 
 
 def kill(folder: Path, count: int, kills: int, seed: int) -> None:
+    import torch.utils.tensorboard  # once here, so that the attempts spend their time training
+
     torch.set_num_threads(1)
-    began = time.monotonic()
-    if os.waitstatus_to_exitcode(os.waitpid(attempt(folder / "whole"), 0)[1]) != 0:
-        raise SystemExit("the run that was left alone failed")
-    seconds = time.monotonic() - began
+    seconds = 0.0
+    for name in ("whole", "timed"):  # the first is slower than those that follow
+        began = time.monotonic()
+        if os.waitstatus_to_exitcode(os.waitpid(attempt(folder / name), 0)[1]) != 0:
+            raise SystemExit("the run that was left alone failed")
+        seconds = time.monotonic() - began
     moments = random.Random(seed)
     for run in range(count):
         for _ in range(kills):
             child = attempt(folder / str(run))
-            time.sleep(moments.uniform(0.05, 0.95) * seconds)
+            time.sleep(moments.uniform(0.05, 0.95 if kills == 1 else 1.5 / kills) * seconds)
             os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
+            died = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+            going = (folder / str(run) / "checkpoints" / "last.ckpt").exists()
+            with (folder / "kills").open("a") as file:
+                file.write("in training\n" if died and going else "at the start\n" if died else "too late\n")
         if os.waitstatus_to_exitcode(os.waitpid(attempt(folder / str(run)), 0)[1]) != 0:
             raise SystemExit(f"the resumed run {run} failed")
 

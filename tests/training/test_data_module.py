@@ -16,8 +16,9 @@ def data_module(small: ModuleType, *, rank: int = 0, world: int = 1, **options: 
     made = OperatorData(train_set, validation_set, **{"batch_size": 16, **options})
     progress = SimpleNamespace(current=SimpleNamespace(ready=0, processed=0))
     loop = SimpleNamespace(epoch_progress=progress, epoch_loop=SimpleNamespace(batch_progress=progress))
+    strategy = SimpleNamespace(root_device=torch.device("cpu"))
     made.trainer = SimpleNamespace(  # type: ignore[assignment]
-        global_rank=rank, world_size=world, training=True, current_epoch=0, fit_loop=loop
+        global_rank=rank, world_size=world, training=True, current_epoch=0, fit_loop=loop, strategy=strategy
     )
     return made
 

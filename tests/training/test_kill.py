@@ -46,6 +46,8 @@ def test_killed_twice_and_resumed(tmp_path: Path, same_runs: Any) -> None:
 def test_ten_random_kills(tmp_path: Path, same_runs: Any) -> None:
     run("kill", tmp_path, 10, 1, random.randrange(10**6))
     check(tmp_path, 10, same_runs)
+    kills = (tmp_path / "kills").read_text().splitlines()
+    assert kills.count("in training") >= 4, kills
 
 
 @pytest.mark.slow

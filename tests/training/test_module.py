@@ -76,7 +76,7 @@ def step(rollout: Rollout, target: list[float]) -> tuple[float, float]:
     y = torch.tensor(target)[None, :, None].expand(1, -1, 8)
     loss = made.training_step({"x": torch.ones(1, 2, 8), "y": y, "index": torch.tensor([0])}, 0)
     loss.backward()
-    return float(loss), float(made.model.weight.grad)  # type: ignore[union-attr, arg-type]
+    return float(loss.detach()), float(made.model.weight.grad)  # type: ignore[union-attr, arg-type]
 
 
 def test_unrolled_steps_have_the_gradient_of_all() -> None:
@@ -105,3 +105,31 @@ def test_noise_is_a_function_of_seed_epoch_and_item(monkeypatch: pytest.MonkeyPa
     assert not torch.equal(made._with_noise(x, torch.tensor([5, 6, 7]), 0.5), noisy)
     assert float(noisy.std()) == pytest.approx(0.5, rel=0.05)
     assert made._with_noise(x, torch.tensor([1]), 0.0) is x
+
+
+def test_a_step_on_a_device_reads_nothing_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = module(nn.Conv1d(1, 1, 1))
+    x = torch.randn(2, 1, 8)
+    optimiser = made.configure_optimizers()["optimizer"]
+    made.loss(x, x)  # weights are made once
+    monkeypatch.setattr(OperatorModule, "device", property(lambda self: torch.device("cuda")))
+
+    def read(*_: object) -> None:
+        pytest.fail("the step waits for the device")
+
+    for name in ("__float__", "__int__", "__bool__", "item", "tolist", "cpu", "numpy"):
+        monkeypatch.setattr(torch.Tensor, name, read)
+    loss = made.training_step({"x": x, "y": x, "index": torch.arange(2)}, 0)
+    loss.backward()
+    made.configure_gradient_clipping(optimiser)
+
+
+def test_losses_metrics_and_baselines_do_not_load_lightning() -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, sciops.training as t; t.RelativeH1, t.metrics, t.baseline_errors, t.skill_table, t.Rollout;"
+        "t.PhysicalOperator; sys.exit('lightning' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

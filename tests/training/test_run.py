@@ -380,3 +380,30 @@ def test_progress_shows_loss_and_error(small: ModuleType, capsys: pytest.Capture
     small.small_train(None, epochs=1)
     quiet = capsys.readouterr()
     assert quiet.out == "" and "lightning" not in quiet.err.lower()
+
+
+def test_tensorboard_goes_on_with_every_step_once(
+    small: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    from sciops.training.logs import Metrics
+
+    class Crash(Exception):
+        pass
+
+    def crash(_: OperatorModule) -> None:
+        raise Crash
+
+    start = Metrics.__init__
+    with monkeypatch.context() as patch:
+        # read every step, so that the log runs ahead of the checkpoint
+        patch.setattr(Metrics, "__init__", lambda self, folder, **_: start(self, folder, every=1))
+        patch.setattr(OperatorModule, "training_step", at_step(10, crash))
+        with pytest.raises(Crash):
+            small.small_train(tmp_path, checkpoint_steps=7, tensorboard=True)
+    small.small_train(tmp_path, checkpoint_steps=7, tensorboard=True)
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert sorted(event.step for event in events.Scalars("train_loss")) == list(range(16))
+    assert [event.step for event in events.Scalars("validation_error")] == [4, 8, 12, 16]
