@@ -255,7 +255,7 @@ def train(
         try:
             trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
         except (Interrupted, SystemExit):  # Lightning exits on a second Ctrl-C
-            left = f"go on with run_dir={str(folder)!r}, resume=True" if folder else "nothing is saved without run_dir"
+            left = f"go on with resume=True and the same folder {folder}" if folder else "nothing is saved without a run folder"
             raise KeyboardInterrupt(
                 f"training stopped at epoch {trainer.current_epoch}, step {trainer.global_step}; {left}"
             ) from None
@@ -278,7 +278,7 @@ def _start(folder: Path | None, *, resume: bool, settings: dict[str, Any]) -> Pa
     """The checkpoint to begin from, if the folder has one and it belongs to this run."""
     if folder is None:
         if resume:
-            raise InputError("resume=True needs run_dir, the folder of the run to go on with")
+            raise InputError("resume=True needs the folder of the run to go on with")
         return None
     path = folder / "checkpoints" / "last.ckpt"
     try:

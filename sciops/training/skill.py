@@ -28,6 +28,13 @@ class SkillRow:
     error: float
     skill: float
 
+    @property
+    def removed(self) -> str:
+        """The skill in words; far below zero its size says nothing."""
+        if self.name == "model":
+            return ""
+        return f"{100 * self.skill:.1f} %" if self.skill > -1 else "the model is far worse"
+
 
 @dataclass(frozen=True)
 class SkillTable:
@@ -50,16 +57,13 @@ class SkillTable:
         table.add_column("relative L2 error", justify="right")
         table.add_column("removed by the model", justify="right")
         for row in self.rows:
-            model = row.name == "model"
-            skill = "" if model else f"{100 * row.skill:.1f} %"
-            table.add_row(row.name, f"{row.error:.4g}", skill, style="bold" if model else None)
+            table.add_row(row.name, f"{row.error:.4g}", row.removed, style="bold" if row.name == "model" else None)
         return table
 
     def __str__(self) -> str:
         lines = [f"{'predictor':<14}{'relative L2 error':>18}{'removed by the model':>22}"]
         for row in self.rows:
-            skill = "" if row.name == "model" else f"{100 * row.skill:.1f} %"
-            lines.append(f"{row.name:<14}{row.error:>18.4g}{skill:>22}".rstrip())
+            lines.append(f"{row.name:<14}{row.error:>18.4g}{row.removed:>22}".rstrip())
         return "\n".join([*lines, self.warning] if self.warning else lines)
 
 

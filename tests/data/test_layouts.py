@@ -159,8 +159,9 @@ def test_unknown_layout_lists_everything_and_says_how_to_declare(tmp_path):
     message = str(caught.value)
     assert "run/mesh (3, 2) int64, run/p (4, 8, 8) float32" in message
     assert "\n" not in message
-    line = message[message.index("sciops.data.open(") + len("sciops.data.open(") : -1]
-    declared = eval(f"dict(path={line})")
+    call, _, shell = message.partition("sciops.data.open(")[2].partition(") (command line: ")
+    assert shell == "--sample-dim sample --dims run/p=sample,x,y)"
+    declared = eval(f"dict(path={call})")
     declared.pop("path")
     assert open(path, **declared).p.dims == ("sample", "x", "y")
 

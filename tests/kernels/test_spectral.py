@@ -136,14 +136,15 @@ def test_methods_and_layouts_agree_in_value_and_gradient(ndim, target):
 
 
 @pytest.mark.parametrize("method", ["products", "fft"])
-@pytest.mark.parametrize("new", [(32, 32), (8, 8), (16, 16), (17, 31), (9, 7)])
-def test_identity_weights_change_the_resolution_exactly_in_2d(new, method):
-    """A band-limited field on one grid becomes the same field on the other, to rounding."""
-    modes = (3, 3)
-    weight = torch.zeros(7, 4, 3, 2, 3, dtype=torch.float64)
-    weight[:, :, range(3), 0, range(3)] = 1
-    y = spectral_convolution(band_limited((16, 16), modes), weight, modes, new, method=method)
-    torch.testing.assert_close(y, band_limited(new, modes), rtol=0, atol=1e-13)
+@pytest.mark.parametrize("new", [32, 8, 16, 17, 9])
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+def test_identity_weights_change_the_resolution_exactly(ndim, new, method):
+    """A band-limited field on one grid becomes the same field on the other, to rounding: x2, x0.5, odd sizes."""
+    modes, old, sizes = (3,) * ndim, (16,) * ndim, (new, 31, 9)[:ndim]
+    weight = torch.zeros(*(2 * m + 1 for m in modes[:-1]), modes[-1] + 1, 3, 2, 3, dtype=torch.float64)
+    weight[..., range(3), 0, range(3)] = 1
+    y = spectral_convolution(band_limited(old, modes), weight, modes, sizes, method=method)
+    torch.testing.assert_close(y, band_limited(sizes, modes), rtol=0, atol=1e-12)
 
 
 def test_the_blocks_of_positive_and_negative_frequencies_never_overlap():

@@ -183,7 +183,7 @@ def test_an_interrupted_run_says_how_to_go_on(
     before = signal.getsignal(number)
     with monkeypatch.context() as patch:
         patch.setattr(OperatorModule, "training_step", at_step(step, lambda _: os.kill(os.getpid(), number)))
-        with pytest.raises(KeyboardInterrupt, match=rf"step {step + 1}; go on with run_dir=.*resume=True"):
+        with pytest.raises(KeyboardInterrupt, match=rf"step {step + 1}; go on with resume=True and the same folder"):
             small.small_train(tmp_path / "stopped")
     assert signal.getsignal(number) is before
     same_results(whole, small.small_train(tmp_path / "stopped"))
@@ -199,7 +199,7 @@ def test_a_second_interrupt_acts_at_once(small: ModuleType, tmp_path: Path, monk
         patch.setattr(OperatorModule, "training_step", at_step(5, twice))
         with pytest.raises(KeyboardInterrupt, match="step 5; go on with"):
             small.small_train(tmp_path / "stopped", checkpoint_steps=2)
-        with pytest.raises(KeyboardInterrupt, match="nothing is saved without run_dir"):
+        with pytest.raises(KeyboardInterrupt, match="nothing is saved without a run folder"):
             small.small_train(None)
     same_results(small.small_train(tmp_path / "whole"), small.small_train(tmp_path / "stopped", checkpoint_steps=2))
 
@@ -357,7 +357,7 @@ def test_evolution_with_noise_and_resume(small: ModuleType, tmp_path: Path, monk
         ({"average": 1.0}, "decay of the averaged weights must be"),
         ({"checkpoint_seconds": 0.0}, "time between checkpoints must be positive"),
         ({"checkpoint_steps": 0}, "steps between checkpoints must be at least 1"),
-        ({"resume": True}, "resume=True needs run_dir"),
+        ({"resume": True}, "resume=True needs the folder"),
         ({"symmetries": ("mirror",)}, "unknown symmetry 'mirror'"),
         ({"device": "gpu0"}, "unknown device 'gpu0'"),
     ],

@@ -23,11 +23,11 @@ def test_a_model_that_is_not_better_is_named(error: float) -> None:
 
 
 def test_rich_and_plain_text_say_the_same() -> None:
-    table = skill_table(0.2, {"linear": 0.1})
+    table = skill_table(0.2, {"linear": 0.1, "mean": 0.4})
     console = Console(file=io.StringIO(), width=100)
     console.print(table)
     for text in (console.file.getvalue(), str(table)):  # type: ignore[attr-defined]
-        assert "linear" in text and "0.1" in text and "-100.0 %" in text and "not better" in text
+        assert "linear" in text and "0.1" in text and "50.0 %" in text and "far worse" in text and "not better" in text
 
 
 def test_a_perfect_baseline_does_not_divide_by_zero() -> None:

@@ -84,7 +84,8 @@ def describe(contents: Contents) -> str:
     dims = ("sample", "x", "y", "z", *(f"x{i}" for i in range(4, 40)))[: len(largest.shape)]
     return (
         f"it holds {listed}{more}; declare its dimensions by hand, such as "
-        f"sciops.data.open({contents.path.name!r}, sample_dim='sample', dims={{{name!r}: {dims}}})"
+        f"sciops.data.open({contents.path.name!r}, sample_dim='sample', dims={{{name!r}: {dims}}}) "
+        f"(command line: --sample-dim sample --dims {name}={','.join(dims)})"
     )
 
 
