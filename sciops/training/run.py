@@ -255,7 +255,11 @@ def train(
         try:
             trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
         except (Interrupted, SystemExit):  # Lightning exits on a second Ctrl-C
-            left = f"go on with resume=True and the same folder {folder}" if folder else "nothing is saved without a run folder"
+            left = (
+                f"go on with resume=True and the same folder {folder}"
+                if folder
+                else "nothing is saved without a run folder"
+            )
             raise KeyboardInterrupt(
                 f"training stopped at epoch {trainer.current_epoch}, step {trainer.global_step}; {left}"
             ) from None
