@@ -3,7 +3,7 @@
 #   make demo        install, then simulate, train, predict and draw in ./demo-run
 #   make test        install, then lint and the test suite
 #   make test-slow   the long proofs: kills, cold compiles, two processes
-#   make bench       the tables beside the peers
+#   make bench       the tables beside the peers, in an environment of their own
 #   make lint        ruff, mypy, import contracts
 #   make clean       remove what the other commands made
 #
@@ -16,6 +16,8 @@ JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+BENCH := .venv-bench
+BENCH_STAMP := $(BENCH)/.installed
 # Twice quiet: errors are shown, warnings are not.
 PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 RUN_PYTEST = OMP_NUM_THREADS=1 MPLBACKEND=agg $(BIN)/python -m pytest
@@ -48,8 +50,16 @@ test: lint
 test-slow: $(STAMP)
 	$(RUN_PYTEST) -m slow $(PYTEST) tests
 
-bench: $(STAMP)
-	$(RUN_PYTEST) -m benchmark -s $(PYTEST) tests
+# The peers live in an environment of their own: what they pull in never reaches the one that is tested.
+bench: $(BENCH_STAMP)
+	OMP_NUM_THREADS=1 $(BENCH)/bin/python -m pytest -m benchmark -s $(PYTEST) tests
+
+$(BENCH_STAMP): pyproject.toml constraints.txt
+	@test -x $(BENCH)/bin/python || "$(PYTHON)" -m venv $(BENCH)
+	@echo "installing sciops and the peers into $(BENCH)"
+	@$(BENCH)/bin/python -m pip --quiet --quiet install -c constraints.txt "setuptools>=77" torch==2.13.0
+	@$(BENCH)/bin/python -m pip --quiet --quiet install -c constraints.txt --no-build-isolation -e ".[test,bench]"
+	@touch $@
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .
@@ -58,6 +68,6 @@ lint: $(STAMP)
 	@$(BIN)/lint-imports
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info demo-run .coverage htmlcov
+	rm -rf $(VENV) $(BENCH) build dist *.egg-info demo-run .coverage htmlcov
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find sciops tests examples -name __pycache__ -type d -prune -exec rm -rf {} +

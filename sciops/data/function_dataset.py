@@ -184,12 +184,12 @@ class FunctionDataset(Dataset[dict[str, Tensor]]):
         )
 
     @property
-    def samples(self) -> Int64[Tensor, "sample"]:
+    def samples(self) -> Int64[Tensor, " sample"]:
         """Sample numbers of the file that are used, in order."""
         return torch.from_numpy(self._samples.copy())
 
     @property
-    def groups(self) -> Int64[Tensor, "item"]:
+    def groups(self) -> Int64[Tensor, " item"]:
         """Sample number (of the file) of each item: items of one trajectory belong together in a split."""
         return torch.from_numpy(np.repeat(self._samples, self.windows))
 

@@ -36,7 +36,7 @@ def stream_seed(*parts: int | str) -> int:
     return int.from_bytes(digest, "little") >> 1
 
 
-def epoch_order(n: int, seed: int, epoch: int, shuffle: bool = True) -> Int64[Tensor, "n"]:
+def epoch_order(n: int, seed: int, epoch: int, shuffle: bool = True) -> Int64[Tensor, " n"]:
     """The order in which one epoch visits `n` items: a permutation drawn from (seed, epoch) alone.
 
     Parameters

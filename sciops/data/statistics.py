@@ -53,19 +53,19 @@ class Statistics:
 
     names: tuple[str, ...]
     count: int
-    origin: Float64[Tensor, "channel"]
-    centre: Float64[Tensor, "channel"]
-    scatter: Float64[Tensor, "channel"]
-    minimum: Float64[Tensor, "channel"]
-    maximum: Float64[Tensor, "channel"]
+    origin: Float64[Tensor, " channel"]
+    centre: Float64[Tensor, " channel"]
+    scatter: Float64[Tensor, " channel"]
+    minimum: Float64[Tensor, " channel"]
+    maximum: Float64[Tensor, " channel"]
 
     @property
-    def mean(self) -> Float64[Tensor, "channel"]:
+    def mean(self) -> Float64[Tensor, " channel"]:
         """Mean of each channel."""
         return self.origin + self.centre
 
     @property
-    def std(self) -> Float64[Tensor, "channel"]:
+    def std(self) -> Float64[Tensor, " channel"]:
         """Standard deviation of each channel: the root of the mean squared distance to the mean."""
         return (self.scatter / self.count).sqrt()
 
@@ -75,7 +75,7 @@ class Statistics:
         values: Float[Tensor, "sample channel *space"],
         names: Sequence[str],
         *,
-        origin: Float[Tensor, "channel"] | None = None,
+        origin: Float[Tensor, " channel"] | None = None,
     ) -> Statistics:
         """The statistics of a tensor.
 
@@ -293,7 +293,7 @@ class Normaliser(nn.Module):
     std: Tensor
 
     def __init__(
-        self, mean: Float[Tensor, "channel"], std: Float[Tensor, "channel"], names: Sequence[str] | None = None
+        self, mean: Float[Tensor, " channel"], std: Float[Tensor, "channel"], names: Sequence[str] | None = None
     ) -> None:
         super().__init__()
         self.names = tuple(map(str, range(len(mean)))) if names is None else tuple(names)

@@ -196,7 +196,7 @@ def augment(
     *,
     seed: int,
     epoch: int,
-    index: Int64[Tensor, "batch"],
+    index: Int64[Tensor, " batch"],
 ) -> tuple[Tensor, Tensor]:
     """Move each pair (x, y) by a random element of the group that the named symmetries generate.
 

@@ -16,7 +16,7 @@ from sciops.training.losses import RelativeL2
 
 def relative_l2(
     prediction: Float[Tensor, "batch channel *space"], target: Float[Tensor, "batch channel *space"], grid: Grid
-) -> Float[Tensor, "batch"]:
+) -> Float[Tensor, " batch"]:
     r"""The relative error of each sample, :math:`\|p - y\| / \|y\|`, quadrature-weighted, averaged over channels.
 
     Parameters
@@ -179,7 +179,7 @@ def error_by_window(
     return torch.stack([errors[:, first - 1 : last].mean(dim=1) for first, last in windows], dim=1)
 
 
-def time_to_failure(errors: Float[Tensor, "batch time"], threshold: float = 0.2) -> Int64[Tensor, "batch"]:
+def time_to_failure(errors: Float[Tensor, "batch time"], threshold: float = 0.2) -> Int64[Tensor, " batch"]:
     """How many steps stay below a relative error: the first step (from 0) above it, or all steps if none is.
 
     A value that is not finite is above every threshold.
@@ -209,7 +209,7 @@ def time_to_failure(errors: Float[Tensor, "batch time"], threshold: float = 0.2)
 
 def energy_spectrum(
     values: Float[Tensor, "batch channel *space"], grid: Grid
-) -> tuple[Float[Tensor, "shell"], Float[Tensor, "batch channel shell"]]:
+) -> tuple[Float[Tensor, " shell"], Float[Tensor, "batch channel shell"]]:
     r"""The mean square of a field by wavenumber, in shells :math:`s - 1/2 \le |k| < s + 1/2`.
 
     A wavenumber counts waves over the extent of an axis. Periodic axes by Fourier modes; others by cosine modes

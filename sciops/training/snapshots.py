@@ -106,7 +106,7 @@ class Snapshots:
         return fields.reshape(len(fields), self.dataset.out_channels, *self.dataset.grid.shape)
 
 
-def principal(z: Float[Tensor, "item feature"]) -> tuple[Float[Tensor, "rank"], Float[Tensor, "item rank"]]:
+def principal(z: Float[Tensor, "item feature"]) -> tuple[Float[Tensor, " rank"], Float[Tensor, "item rank"]]:
     r"""The :math:`s^2` and U of the singular value decomposition :math:`Z = U S V^T`, largest first.
 
     Directions with less than 1e-12 of the largest square are left out. The eigenproblem solved is that of the smaller
