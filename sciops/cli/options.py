@@ -152,7 +152,7 @@ def _line_part(hint: Any) -> Any:
         return hint
     origin, arguments = get_origin(hint), get_args(hint)
     if inspect.isclass(origin) and issubclass(origin, Mapping):
-        return dict[arguments[0], line_hint(arguments[1])]  # type: ignore[valid-type]
+        return dict[arguments[0], line_hint(arguments[1])]  # type: ignore[valid-type, misc]
     if inspect.isclass(origin) and issubclass(origin, Sequence | Collection):
         return list[line_hint(arguments[0])]  # type: ignore[misc]
     return None
