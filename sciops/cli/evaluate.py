@@ -23,7 +23,7 @@ sciops evaluate burgers-fno test.h5 --steps 16 --json
 _HELP = {
     "steps": {"help": "Frames of a rollout from the first ones. Default: as many as the file has."},
     "coverage": {"help": "Also count how many whole fields lie in the error band of this probability."},
-    "device": {"help": "cpu or cuda."},
+    "device": {"help": "cpu or cuda. Default: cpu."},
     "precision": {"help": "Of the computation. Default: that of the weights."},
     "batch_size": {"help": "Fields computed at a time."},
     "resolution": {"help": "On another grid than that of training: apply the operator there, or interpolate."},

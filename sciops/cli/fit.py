@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 import shutil
 import warnings
@@ -17,6 +16,7 @@ from sciops.cli.shared import declaration_options, is_declared, open_declared, s
 from sciops.errors import DataError, InputError, SkillWarning
 from sciops.operators import registry
 from sciops.surrogate import fit
+from sciops.training.ranks import is_first_process
 
 _DESCRIPTION = """\
 Train a surrogate: the map from input variables of a file to output variables, or with --task evolve
@@ -36,8 +36,8 @@ _GROUPS = {
     "what to learn": ("inputs", "outputs", "parameters", "task", "history", "steps", "stride", "symmetries"),
     "model": ("model", "modes", "width", "layers", "residual"),
     "training": (
-        "epochs", "batch_size", "learning_rate", "weight_decay", "loss", "average", "patience", "pushforward", "noise",
-        "validation", "calibration", "seed",
+        "epochs", "batch_size", "accumulate", "learning_rate", "weight_decay", "loss", "average", "patience",
+        "pushforward", "noise", "validation", "calibration", "seed",
     ),
     "run": (
         "output", "resume", "checkpoint_seconds", "checkpoint_steps", "workers", "device", "precision", "devices",
@@ -61,7 +61,8 @@ _HELP = {
     "symmetries": "Symmetries of the problem, such as transpose,flip-x: training samples are moved by a random one, "
     "and predictions are averaged over all.",
     "epochs": "Passes over the training samples.",
-    "batch_size": "Samples in one step, over all processes.",
+    "batch_size": "Samples in one batch, over all processes.",
+    "accumulate": "Batches whose gradients are added up before a step.",
     "learning_rate": "Largest learning rate of the one-cycle schedule.",
     "weight_decay": "Of AdamW.",
     "loss": "l2 or h1: relative error of the field, or of the field and its gradient.",
@@ -70,7 +71,8 @@ _HELP = {
     "validation": "Part of the samples to validate on.",
     "calibration": "Part of the samples that calibrates the error band; 0 for no band.",
     "output": "New folder for the run. Default: the name of the file and the model, such as darcy-fno.",
-    "resume": "Go on with the run in this folder, by the configuration saved there.",
+    "resume": "Go on with the run in this folder, by the configuration saved there; flags that would change the result "
+    "are refused.",
     "checkpoint_seconds": "Time between two checkpoints.",
     "checkpoint_steps": "Steps between two checkpoints, as well.",
     "workers": "Processes that read ahead; 0 reads in the training process.",
@@ -116,9 +118,7 @@ def _run(call: Invocation) -> None:
     resumed, data = values["resume"], Path(values["data"]).expanduser().absolute()
     output = Path(resumed or values["output"] or f"{data.stem}-{values['model']}").expanduser()
     declared = {option.name: values.pop(option.name) for option in declaration_options()}
-    if resumed is not None and (output / "surrogate" / "surrogate.json").is_file():
-        say(f"{output} is finished, nothing is left to train; use it: sciops predict {output} NEW.h5 prediction.h5")
-        return
+    finished = resumed is not None and (output / "surrogate" / "surrogate.json").is_file()
     values |= {"data": data, "output": output, "resume": resumed is not None}
     with contextlib.ExitStack() as stack:
         if is_declared(declared):
@@ -126,14 +126,16 @@ def _run(call: Invocation) -> None:
         stack.enter_context(_run_folder(call, output, data, resume=values["resume"]))
         warnings.simplefilter("ignore", SkillWarning)  # it stands below the table that fit prints
         fit(**values)
-    if _is_first_process():
+    if is_first_process():
+        if finished:
+            say(f"{output} is finished, nothing is left to train")
         say(f"use it: sciops predict {output} NEW.h5 prediction.h5")
 
 
 @contextlib.contextmanager
 def _run_folder(call: Invocation, output: Path, data: Path, *, resume: bool) -> Iterator[None]:
     """The folder of a new run with its configuration; a run that fails before its first checkpoint leaves nothing."""
-    fresh = not resume and _is_first_process()
+    fresh = not resume and is_first_process()
     missing = [folder for folder in (output, *output.absolute().parents) if not folder.exists()]
     if fresh:
         if output.exists() and (not output.is_dir() or any(output.iterdir())):
@@ -173,11 +175,6 @@ def _clear(output: Path, missing: Sequence[Path]) -> None:
     shutil.rmtree(missing[-1] if missing else output, ignore_errors=True)
     if not missing:  # it was there, and empty
         output.mkdir(exist_ok=True)
-
-
-def _is_first_process() -> bool:
-    """Whether this is the one process, or the first of several that train together."""
-    return next((os.environ[name] for name in ("RANK", "LOCAL_RANK") if name in os.environ), "0") == "0"
 
 
 def _value_of(flag: str, words: Sequence[str]) -> str | None:

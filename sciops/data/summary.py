@@ -248,7 +248,8 @@ def _table(columns: tuple[str, ...], rows: Any) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     numbers = {"nodes", "min", "max", "mean", "std", "NaN", "inf"}
     for column in columns:
-        table.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
+        number = column in numbers
+        table.add_column(column, justify="right" if number else "left", no_wrap=number, overflow="fold")
     for row in rows:
         table.add_row(*row)
     return table
@@ -264,12 +265,11 @@ def _axis_row(axis: AxisSummary) -> tuple[str, ...]:
 
 
 def _variable_row(variable: VariableSummary) -> tuple[str, ...]:
-    shape = ", ".join(f"{dim} {size}" for dim, size in zip(variable.dims, variable.shape, strict=True))
-    head = (variable.name, f"({shape})", variable.dtype, variable.units)
+    head = (variable.name, ", ".join(variable.dims), variable.dtype, variable.units)
     found = variable.statistics
     if found is None:
         return (*head, *[""] * 6)
-    numbers = (f"{value:.5g}" for value in (found.minimum, found.maximum, found.mean, found.std))
+    numbers = (f"{value:.4g}" for value in (found.minimum, found.maximum, found.mean, found.std))
     return (*head, *numbers, str(found.nan), str(found.inf))
 
 

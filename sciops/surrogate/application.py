@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -13,10 +13,20 @@ from torch import Tensor, nn
 from sciops.data.domain import Grid
 from sciops.data.symmetry import elements
 from sciops.errors import DomainError, InputError, ModelError, did_you_mean
-from sciops.surrogate.resolution import Apply
+from sciops.surrogate.resolution import Apply, Choice, through
 from sciops.training.physical import PhysicalOperator
 
 _DTYPES = {"32": torch.float32, "64": torch.float64, "bf16-mixed": torch.float32}
+
+
+def served(
+    operator: PhysicalOperator, symmetries: tuple[str, ...], grid: Grid, *, training: Grid, steps: int, choice: Choice
+) -> Apply:
+    """The map from physical inputs on `grid` to `steps` frames, averaged over the symmetries, in the way chosen."""
+    if choice == "interpolation" and grid.shape != training.shape:
+        return through(grid, training, averaged(operator, symmetries, training, steps=steps))
+    apply = averaged(operator, symmetries, grid, steps=steps)
+    return apply if grid.shape == training.shape else named(apply, operator.model, grid)
 
 
 def averaged(operator: PhysicalOperator, symmetries: tuple[str, ...], grid: Grid, *, steps: int) -> Apply:
@@ -66,23 +76,47 @@ def named(apply: Apply, model: nn.Module, grid: Grid) -> Apply:
     return tried
 
 
-@contextlib.contextmanager
-def computing(
-    operator: PhysicalOperator, device: str, precision: str | None
-) -> Iterator[tuple[PhysicalOperator, torch.dtype, Callable[[], Any]]]:
-    """The operator on `device` in `precision`, the dtype of its input, and the context it runs in.
+@dataclass(frozen=True)
+class Computation:
+    """An operator on its device, in its precision."""
 
-    The operator given stays as it is; None is the precision of its weights.
+    operator: PhysicalOperator
+    device: torch.device
+    dtype: torch.dtype
+    mixed: bool
+
+    def run(self, apply: Apply, batch: Mapping[str, Tensor]) -> Tensor:
+        """The map of a batch of inputs, which is brought to the device; without a gradient."""
+        parameters = batch.get("parameters")
+        context = torch.autocast(self.device.type, torch.bfloat16) if self.mixed else contextlib.nullcontext()
+        with torch.no_grad(), context:
+            return apply(
+                batch["x"].to(self.device, self.dtype),
+                None if parameters is None else parameters.to(self.device, self.dtype),
+            ).cpu()
+
+
+def computing(operator: PhysicalOperator, device: str | None, precision: str | None) -> Computation:
+    """How to compute on `device` in `precision`; None is where the weights are, and the precision they have.
+
+    The operator given stays as it is: it is copied where it has to change.
+
+    Raises
+    ------
+    InputError
+        If the precision is unknown, or there is no such device.
     """
     if precision is not None and precision not in _DTYPES:
         raise InputError(f"unknown precision {precision!r}{did_you_mean(precision, _DTYPES)}")
-    own = next((p.dtype for p in operator.parameters()), torch.float32)
-    dtype = own if precision is None else _DTYPES[precision]
+    weight = next(operator.parameters(), torch.zeros(()))
+    dtype = weight.dtype if precision is None else _DTYPES[precision]
+    place = weight.device
     try:
-        kind = torch.device(device).type
-        if dtype != own or any(p.device.type != "cpu" for p in operator.parameters()) or kind != "cpu":
-            operator = copy.deepcopy(operator).to(device=device, dtype=dtype)
+        if device is not None:
+            asked = torch.device(device)
+            place = place if asked.type == place.type and asked.index in (None, place.index) else asked
+        if dtype != weight.dtype or place != weight.device:
+            operator = copy.deepcopy(operator).to(device=place, dtype=dtype)
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"cannot compute on device {device!r}: {error}") from error
-    mixed = precision == "bf16-mixed"
-    yield operator, dtype, lambda: torch.autocast(kind, torch.bfloat16) if mixed else contextlib.nullcontext()
+    return Computation(operator, place, dtype, precision == "bf16-mixed")

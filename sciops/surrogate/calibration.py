@@ -6,10 +6,14 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 
+from sciops.data.domain import Grid
+from sciops.data.interpolation import resample
 from sciops.errors import InputError
 
 
@@ -104,3 +108,19 @@ class ConformalBand:
                 f"{self.fields}; ask for at most {most:.3f}, or fit with more calibration data"
             )
         return float(self.scores[frames - 1, rank - 1])
+
+    def half_width(self, coverage: float, *, frames: int, training: Grid, grid: Grid) -> NDArray[np.float64]:
+        """``q s`` of the first `frames` frames, (frames * channel, *space), brought from the training grid to `grid`.
+
+        Raises
+        ------
+        InputError
+            As for `factor`.
+        """
+        factor = self.factor(coverage, frames=frames)
+        scale = self.scale[:frames].flatten(0, 1)
+        if grid.shape != training.shape:
+            lowest = scale.flatten(1).amin(dim=1).view(-1, *(1,) * grid.ndim)
+            scale = torch.maximum(resample(scale, training, grid), lowest)
+        width: NDArray[np.float64] = (factor * scale).numpy()
+        return width

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import platform
 from collections.abc import Mapping
@@ -74,7 +75,8 @@ class Description:
     symmetries
         Symmetries over which predictions are averaged.
     provenance
-        Versions, fingerprint of the data, sizes of the splits, seed and skill: for people, never read back by code.
+        Versions, fingerprint of the data, options of the training, sizes of the splits and skill: for people, and to
+        tell whether a finished run is the one asked for.
     """
 
     inputs: tuple[str, ...]
@@ -199,10 +201,10 @@ def times_of(ds: xr.Dataset, variables: tuple[OutputVariable, ...]) -> tuple[flo
 
 
 def provenance_of(data: FunctionDataset, ds: xr.Dataset) -> dict[str, Any]:
-    """Versions, and a fingerprint of the data: the names, shapes and types, and the bytes of a few samples."""
+    """Versions, and a fingerprint of the data: grid, names, shapes and types, and the bytes of a few samples."""
     from sciops import __version__
 
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(json.dumps(data.grid.to_dict(), sort_keys=True).encode())
     for name in dict.fromkeys((*data.inputs, *data.outputs, *data.parameters)):
         digest.update(f"{name} {ds[name].dims} {ds[name].shape} {ds[name].dtype}".encode())
     for item in sorted({0, len(data) // 2, len(data) - 1}):

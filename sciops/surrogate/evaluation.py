@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -12,7 +12,15 @@ from rich.text import Text
 from torch import Tensor
 
 from sciops.data.domain import Grid
-from sciops.training.metrics import energy_spectrum, error_by_time, max_error, rmse, time_to_failure, vrmse
+from sciops.training.metrics import (
+    energy_spectrum,
+    error_by_time,
+    error_by_window,
+    max_error,
+    rmse,
+    time_to_failure,
+    vrmse,
+)
 
 
 @dataclass(frozen=True)
@@ -37,12 +45,32 @@ class Evaluation:
         to that of the relative error, by the mean over channels.
     by_time
         Mean relative error of each step of a rollout; empty for a map.
+    by_window
+        The same over the early, middle and late third of the steps, named by the first and last one as in ``"1-7"``;
+        empty for a map.
     time_to_failure
         Mean number of steps with a relative error below 0.2, of a rollout; None for a map.
     coverage
         Asked-for probability of the error band, and the part of the fields that lay in it as a whole; None without one.
     resolution
         How the grid of the data was served: ``"native"`` or ``"interpolation"`` from the training grid.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import xarray as xr
+    >>> import sciops
+    >>> x = np.arange(16) / 16
+    >>> waves = np.sin(2 * np.pi * (x + np.linspace(0, 1, 40)[:, None]))
+    >>> ds = xr.Dataset({"a": (("sample", "x"), waves), "u": (("sample", "x"), waves**2)}, {"x": x})
+    >>> options = {"epochs": 1, "width": 4, "layers": 1, "progress": False}
+    >>> surrogate = sciops.fit(ds, inputs="a", outputs="u", **options)  # doctest: +ELLIPSIS
+    map a -> u on 16 points ...
+    >>> found = surrogate.evaluate(ds)
+    >>> found.samples, found.by_time, found.resolution
+    (40, (), 'native')
+    >>> found.worst[0] >= found.relative_l2 > 0
+    True
     """
 
     samples: int
@@ -54,6 +82,7 @@ class Evaluation:
     vrmse: dict[str, float]
     spectral: dict[str, float]
     by_time: tuple[float, ...] = ()
+    by_window: dict[str, float] = field(default_factory=dict)
     time_to_failure: float | None = None
     coverage: tuple[float, float] | None = None
     resolution: str = "native"
@@ -71,8 +100,8 @@ class Evaluation:
             table.add_row(name, values)
         table.add_row("spectral bands", ", ".join(f"{name} {value:.4f}" for name, value in self.spectral.items()))
         if self.by_time:
-            steps = sorted({1, (len(self.by_time) + 1) // 2, len(self.by_time)})
-            table.add_row("by time", ", ".join(f"step {step}: {self.by_time[step - 1]:.4f}" for step in steps))
+            parts = (f"step{'s' * ('-' in name)} {name}: {value:.4f}" for name, value in self.by_window.items())
+            table.add_row("by time", ", ".join(parts))
             table.add_row("steps below 20 % error", f"{self.time_to_failure:.1f} of {len(self.by_time)}")
         if self.coverage is not None:
             asked, found = self.coverage
@@ -129,6 +158,7 @@ class Accumulator:
             vrmse=by_channel(rows["vrmse"].nanmean(dim=0)),
             spectral={name: self._share(rows, first, last) for name, (first, last) in self.bands.items()},
             by_time=tuple(rows["relative"].mean(dim=0).tolist()) if self.evolve else (),
+            by_window=_by_window(rows["relative"]) if self.evolve else {},
             time_to_failure=float(time_to_failure(rows["relative"]).double().mean()) if self.evolve else None,
             coverage=(coverage, float(rows["inside"].mean())) if coverage is not None else None,
             resolution=resolution,
@@ -139,3 +169,12 @@ class Accumulator:
         """The error between two wavenumbers over the norm of the whole field."""
         lost, energy = rows["lost"].sum(dim=0), rows["energy"].sum(dim=(0, 2))
         return float((lost[:, first : last + 1].sum(dim=1) / energy).mean().sqrt())
+
+
+def _by_window(errors: Tensor) -> dict[str, float]:
+    """The mean error in the early, middle and late third of the steps; of one or two steps each is a window."""
+    steps = errors.shape[1]
+    ends = sorted({max(1, round(steps * third / 3)) for third in (1, 2, 3)})
+    windows = list(zip([1, *(end + 1 for end in ends)], ends, strict=False))
+    names = [str(first) if first == last else f"{first}-{last}" for first, last in windows]
+    return dict(zip(names, error_by_window(errors, windows).mean(dim=0).tolist(), strict=True))

@@ -2,36 +2,40 @@
 
 from __future__ import annotations
 
-import inspect
-import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import xarray as xr
 from rich.console import Console
 from torch import nn
 
-from sciops import operators
-from sciops.data.domain import Grid
 from sciops.data.files import open as open_file
 from sciops.data.function_dataset import FunctionDataset
 from sciops.data.sampling import split
 from sciops.data.selection import variable_names
-from sciops.data.statistics import DatasetStatistics, Normaliser, Statistics, statistics_of
-from sciops.data.symmetry import elements
+from sciops.data.statistics import Normaliser
 from sciops.errors import InputError, SkillWarning
-from sciops.surrogate.assessment import blocks, calibrated_band, measured_policy, measured_skill
+from sciops.surrogate.assessment import calibrated_band, measured_policy, measured_skill
 from sciops.surrogate.description import Description, Task, output_variables, provenance_of, time_step_of, times_of
-from sciops.surrogate.request import is_evolution, moving_first, same_run, try_module
-from sciops.surrogate.saving import load
+from sciops.surrogate.network import network_of
+from sciops.surrogate.request import (
+    check_symmetries,
+    checked_modes,
+    finished_run,
+    is_evolution,
+    moving_first,
+    recorded,
+    require_numbers,
+    require_same,
+)
+from sciops.surrogate.scaling import output_scale, training_statistics
 from sciops.surrogate.surrogate import Surrogate
 from sciops.training.physical import Rollout
-
-_MOST_MODES = {1: 16, 2: 12, 3: 8}
+from sciops.training.ranks import is_first_process
 
 
 def fit(
@@ -51,9 +55,10 @@ def fit(
     residual: bool = True,
     pushforward: bool = False,
     noise: float = 0.0,
-    symmetries: Sequence[str] = (),
+    symmetries: str | Sequence[str] = (),
     epochs: int = 50,
     batch_size: int = 16,
+    accumulate: int = 1,
     learning_rate: float = 5e-3,
     weight_decay: float = 1e-4,
     loss: str = "l2",
@@ -106,7 +111,10 @@ def fit(
         Evolution: train on the model's own output (last step only), and with white noise of this relative size.
     symmetries
         Symmetries of the problem, such as ``["transpose", "flip-x"]`` (see `sciops.data.symmetry`): training samples
-        are moved by a random one, and predictions are averaged over all.
+        are moved by a random one, and predictions are averaged over all. They move nodes and leave components alone,
+        so with vector variables there are only shifts.
+    accumulate
+        Batches whose gradients are added up before a step.
     epochs, batch_size, learning_rate, weight_decay, loss, average, patience
         See `sciops.training.train`.
     validation, calibration
@@ -117,6 +125,7 @@ def fit(
         Folder for checkpoints, logs and the finished surrogate (``output/surrogate``); None writes nothing.
     resume
         Go on with the run in `output`, which was interrupted or killed; it ends with the same bits as one left alone.
+        Of a finished run this gives the surrogate. Other data, or an option that would change the result, is refused.
     checkpoint_seconds, checkpoint_steps, workers, device, precision, devices, strategy, progress
         See `sciops.training.train`.
 
@@ -147,6 +156,33 @@ def fit(
     folder = Path(output).expanduser() if output is not None else None
     if resume and folder is None:
         raise InputError("resume=True needs output, the folder of the run to go on with")
+    require_numbers(
+        whole={
+            "width": width,
+            "layers": layers,
+            "history": history,
+            "steps": steps,
+            "stride": stride,
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "accumulate": accumulate,
+            "patience": patience,
+            "seed": seed,
+            "checkpoint_steps": checkpoint_steps,
+            "workers": workers,
+            "devices": devices,
+        },
+        real={
+            "noise": noise,
+            "learning_rate": learning_rate,
+            "weight_decay": weight_decay,
+            "average": average,
+            "validation": validation,
+            "calibration": calibration,
+            "checkpoint_seconds": checkpoint_seconds,
+        },
+    )
+    modes, seed = checked_modes(modes), int(seed)
     if not validation > 0:
         raise InputError(f"validation={validation} leaves nothing to choose the weights by; give a part such as 0.1")
     ds = data if isinstance(data, xr.Dataset) else open_file(data)
@@ -156,19 +192,39 @@ def fit(
         input_names = moving_first(ds, input_names, output_names)
     elif pushforward or noise:
         raise InputError("pushforward and noise are for task='evolve'; a map has no frames to step through")
-    if resume and folder is not None and (folder / "surrogate" / "surrogate.json").is_file():
-        finished = load(folder, model=model if isinstance(model, nn.Module) else None)
-        return same_run(
-            finished,
-            folder,
-            inputs=input_names,
-            outputs=output_names,
-            parameters=variable_names("parameters", parameters, optional=True),
-            task=task,
-            history=history,
-            stride=stride,
-            symmetries=tuple(symmetries),
-        )
+    moves = variable_names("symmetries", symmetries, optional=True)
+    described = {
+        "inputs": input_names,
+        "outputs": output_names,
+        "parameters": variable_names("parameters", parameters, optional=True),
+        "task": task,
+        "history": history,
+        "stride": stride,
+        "symmetries": moves,
+    }
+    options = recorded(
+        model=model,
+        modes=modes,
+        width=width,
+        layers=layers,
+        steps=steps,
+        residual=residual,
+        pushforward=pushforward,
+        noise=noise,
+        epochs=epochs,
+        batch_size=batch_size,
+        accumulate=accumulate,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        loss=loss,
+        average=average,
+        patience=patience,
+        validation=validation,
+        calibration=calibration,
+        seed=seed,
+        precision=precision,
+    )
+    finished = finished_run(folder, model, described=described, options=options) if resume and folder else None
     dtype = torch.float64 if precision == "64" else torch.float32
     whole = FunctionDataset(
         ds,
@@ -180,19 +236,23 @@ def fit(
         stride=stride if evolve else 1,
         dtype=dtype,
     )
+    provenance = provenance_of(whole, ds)
+    if finished is not None and folder is not None:
+        known = finished.description.provenance.get("fingerprint")
+        require_same(folder, {"the data fingerprint": known}, {"the data fingerprint": provenance["fingerprint"]})
+        return finished
     train_samples, validation_samples, calibration_samples = split(
         whole.samples, (1 - validation - calibration, validation, calibration), seed=seed
     )
     train_set, validation_set = whole.subset(train_samples), whole.subset(validation_samples)
-    if symmetries:
-        elements(symmetries, whole.grid)
+    check_symmetries(moves, whole)
     whole.check_finite()
     rollout = (
         Rollout(history=history, steps=steps, residual=residual, pushforward=pushforward, noise=noise)
         if evolve
         else None
     )
-    statistics = _statistics(train_set, rollout)
+    statistics = training_statistics(train_set, rollout)
     variables = output_variables(ds, output_names, task=task)
     description = Description(
         inputs=input_names,
@@ -206,11 +266,11 @@ def fit(
         time_step=time_step_of(ds, stride) if evolve else None,
         times=None if evolve else times_of(ds, variables),
         statistics=statistics,
-        symmetries=tuple(symmetries),
-        provenance=provenance_of(whole, ds)
-        | {"seed": seed, "split": [len(train_samples), len(validation_samples), len(calibration_samples)]},
+        symmetries=moves,
+        provenance=provenance
+        | {"options": options, "split": [len(train_samples), len(validation_samples), len(calibration_samples)]},
     )
-    network = _network(
+    network = network_of(
         model,
         whole,
         out_channels=description.channels,
@@ -219,7 +279,7 @@ def fit(
         layers=layers,
         seed=seed,
     ).to(dtype)
-    console = Console(quiet=not _is_first_process())
+    console = Console(quiet=not is_first_process())
     console.print(_headline(description, network, len(train_set), len(validation_set)))
 
     from sciops.training.run import train  # Lightning loads here and nowhere else
@@ -230,16 +290,17 @@ def fit(
         validation_set,
         epochs=epochs,
         batch_size=batch_size,
+        accumulate=accumulate,
         learning_rate=learning_rate,
         weight_decay=weight_decay,
         loss=loss,
         input_normaliser=Normaliser.from_statistics(statistics.x),
-        output_normaliser=Normaliser.from_statistics(_output_scale(train_set, statistics, rollout)),
+        output_normaliser=Normaliser.from_statistics(output_scale(train_set, statistics, rollout)),
         parameter_normaliser=None
         if statistics.parameters is None
         else Normaliser.from_statistics(statistics.parameters),
         rollout=rollout,
-        symmetries=symmetries,
+        symmetries=moves,
         average=average,
         patience=patience,
         seed=seed,
@@ -253,9 +314,10 @@ def fit(
         devices=devices,
         strategy=strategy,
         progress=progress,
+        data_fingerprint=provenance["fingerprint"],
     )
     surrogate = Surrogate(result.operator, description)
-    if not _is_first_process():
+    if not is_first_process():
         return surrogate
     surrogate.policy = measured_policy(surrogate, validation_set, steps)
     if len(calibration_samples):
@@ -272,96 +334,6 @@ def fit(
     if folder is not None:
         console.print(f"surrogate saved in {surrogate.save(folder / 'surrogate')}")
     return surrogate
-
-
-def _is_first_process() -> bool:
-    return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"
-
-
-def _statistics(train_set: FunctionDataset, rollout: Rollout | None) -> DatasetStatistics:
-    """Statistics of the training part; the frames of a variable share theirs, since a rollout feeds one to the next."""
-    found = statistics_of(train_set)
-    if rollout is None:
-        return found
-    x = found.x.pooled([(channel.variable, channel.component) for channel in train_set.input_channels])
-    y = found.y.pooled([(channel.variable, channel.component) for channel in train_set.output_channels])
-    return DatasetStatistics(x, y, found.parameters)
-
-
-def _output_scale(train_set: FunctionDataset, statistics: DatasetStatistics, rollout: Rollout | None) -> Statistics:
-    """Statistics of what the model itself must give: a frame, or its change."""
-    if rollout is None:
-        return statistics.y
-    channels = train_set.out_channels // rollout.steps
-    names = train_set.output_names[:channels]
-    found: Statistics | None = None
-    exact = train_set.astype(torch.float64)
-    for batch in blocks(exact):
-        values = batch["y"][:, :channels]
-        if rollout.residual:
-            values = values - batch["x"][:, (rollout.history - 1) * channels : rollout.history * channels]
-        part = Statistics.of(values, names, origin=None if found is None else found.origin)
-        found = part if found is None else found.merge(part)
-    assert found is not None
-    return found
-
-
-def _network(
-    model: str | nn.Module,
-    data: FunctionDataset,
-    *,
-    out_channels: int,
-    modes: int | Sequence[int] | None,
-    width: int | None,
-    layers: int | None,
-    seed: int,
-) -> nn.Module:
-    """The module to train: the one given, or a named one in the size that suits the data."""
-    chosen = {"modes": modes, "width": width, "layers": layers}
-    if isinstance(model, nn.Module):
-        for name, value in chosen.items():
-            if value is not None:
-                raise InputError(f"{name} is for a model given by name; this module has its own")
-        try_module(model, data, out_channels)
-        return model
-    if not isinstance(model, str):
-        raise InputError(f"model is {model!r}; give the name of an operator, or a module (an instance)")
-    kind = operators.registry[model]
-    takes = inspect.signature(kind).parameters
-    for name, value in chosen.items():
-        if value is not None and name not in takes:
-            can = ", ".join(option for option in chosen if option in takes)
-            raise InputError(f"the model {model!r} has no {name}; of these options it takes {can}")
-    options: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
-    if "modes" in takes:
-        options["modes"] = _checked_modes(modes, data.grid)
-    return kind(
-        data.in_channels,
-        out_channels,
-        parameters=len(data.parameter_names),
-        grid=data.grid,
-        seed=seed,
-        **options,
-    )
-
-
-def _checked_modes(modes: int | Sequence[int] | None, grid: Grid) -> tuple[int, ...]:
-    """Modes for each axis, none beyond what the training grid carries."""
-    most = _MOST_MODES.get(grid.ndim, 6)
-    if modes is None:
-        return tuple(max(1, min(most, 3 * axis.size // 8, axis.carried_modes)) for axis in grid.axes)
-    each = (modes,) * grid.ndim if isinstance(modes, int) else tuple(modes)
-    if len(each) != grid.ndim:
-        raise InputError(
-            f"modes {list(each)} for the {grid.ndim} axes {', '.join(grid.names)}; give one number, or one per axis"
-        )
-    for axis, mode in zip(grid.axes, each, strict=True):
-        if not 1 <= mode <= axis.carried_modes:
-            raise InputError(
-                f"modes={mode} on axis {axis.name!r}: its {axis.size} points carry frequencies up to "
-                f"{axis.carried_modes}; ask for 1 to {axis.carried_modes}"
-            )
-    return each
 
 
 def _headline(description: Description, network: nn.Module, training: int, validation: int) -> str:

@@ -1,18 +1,17 @@
-"""From a data set to batches of inputs, and from batches of predictions to a data set in the file's own terms."""
+"""From a data set to batches of inputs: what is asked of the data, and what is refused."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from pathlib import Path
 
-import numpy as np
 import torch
 import xarray as xr
-from numpy.typing import NDArray
 from torch import Tensor
 
 from sciops.data.conventions import origin, sample_dim, space_dims, time_dim
 from sciops.data.domain import Grid
+from sciops.data.files import open as open_file
 from sciops.data.function_dataset import FunctionDataset
 from sciops.data.statistics import Statistics
 from sciops.errors import DataError, DomainError, InputError
@@ -21,8 +20,9 @@ from sciops.surrogate.description import Description, time_step_of
 _BLOCK_BYTES = 1 << 28
 
 
-def with_samples(ds: xr.Dataset, description: Description) -> tuple[xr.Dataset, bool]:
+def opened(data: xr.Dataset | str | Path, description: Description) -> tuple[xr.Dataset, bool]:
     """The data set with a sample dimension, and whether it was added: one field alone is one sample."""
+    ds = data if isinstance(data, xr.Dataset) else open_file(data)
     if sample_dim(ds) is not None:
         return ds, False
     dim = str(ds.attrs.get("sample_dim", "sample"))
@@ -192,93 +192,6 @@ class RangeMonitor:
         )
 
 
-class OutputTemplate:
-    """How predictions become a data set with the variables, dimensions and coordinates of the file."""
-
-    def __init__(self, ds: xr.Dataset, data: FunctionDataset, description: Description, *, steps: int) -> None:
-        self.description, self.steps = description, steps
-        self.sample, self.grid = sample_dim(ds) or "sample", data.grid
-        self.time = time_dim(ds) or str(ds.attrs.get("time_dim", "time"))
-        self._components = [v.components[0] for v in description.variables if v.components]
-        known = {self.sample, *data.grid.names, *self._components}
-        self._coords = {
-            str(name): value.reset_coords(drop=True)
-            for name, value in ds.coords.items()
-            if name != self.time and set(value.dims) <= known
-        }
-        self._times = self._frame_times(ds)
-        self.attributes: dict[str, Any] = {"sample_dim": self.sample}
-        if self._has_time:
-            self.attributes["time_dim"] = self.time
-        if self._components:
-            self.attributes["channel_dims"] = list(dict.fromkeys(self._components))
-
-    @property
-    def _has_time(self) -> bool:
-        return self.description.task == "evolve" or any(v.frames for v in self.description.variables)
-
-    def _frame_times(self, ds: xr.Dataset) -> xr.DataArray | None:
-        description = self.description
-        known: xr.DataArray | None = ds.coords.get(self.time)
-        if description.task == "map":
-            if not self._has_time:
-                return None
-            if known is not None and known.ndim:
-                return known.reset_coords(drop=True)
-            return None if description.times is None else xr.DataArray(list(description.times), dims=self.time)
-        first = (description.history - 1) * description.stride
-        wanted = first + description.stride * np.arange(1, self.steps + 1)
-        if known is not None and known.size > wanted[-1]:
-            return known[wanted].reset_coords(drop=True)
-        step = description.time_step
-        if step is None:
-            return None
-        passed = step * np.arange(1, self.steps + 1)
-        if known is None:
-            return xr.DataArray(passed, dims=self.time)
-        begin = np.atleast_1d(known.values)[min(first, known.size - 1)]
-        if known.dtype.kind == "M":
-            times = begin + np.round(1e9 * passed).astype("timedelta64[ns]")
-        else:
-            times = float(begin) + passed
-        return xr.DataArray(times, dims=self.time, attrs=known.attrs)
-
-    def dataset(self, parts: dict[str, NDArray[Any]], samples: slice) -> xr.Dataset:
-        """A data set of arrays (b, steps*channels, *space) by suffix: "" is the prediction, others its band."""
-        variables: dict[str, xr.Variable] = {}
-        for suffix, values in parts.items():
-            frames = values.reshape(len(values), self.steps, -1, *self.grid.shape)
-            start = 0
-            for variable in self.description.variables:
-                piece = frames[:, :, start : start + variable.channels]
-                start += variable.channels
-                attributes = dict(variable.attributes)
-                if suffix:
-                    attributes["long_name"] = f"{suffix[1:]} end of the error band of {variable.name}"
-                dims, shape = [self.sample], [len(values)]
-                if self._timed(variable.frames):
-                    dims.append(self.time)
-                    shape.append(variable.frames or self.steps)
-                if variable.components:
-                    dims.append(variable.components[0])
-                    shape.append(variable.components[1])
-                variables[variable.name + suffix] = xr.Variable(
-                    (*dims, *self.grid.names), piece.reshape(*shape, *self.grid.shape), attributes
-                )
-        used = {dim for variable in variables.values() for dim in variable.dims}
-        coords = {
-            name: value.isel({self.sample: samples}) if self.sample in value.dims else value
-            for name, value in self._coords.items()
-            if set(value.dims) <= used
-        }
-        if self._times is not None:
-            coords[self.time] = self._times
-        return xr.Dataset(variables, coords, self.attributes)
-
-    def _timed(self, frames: int | None) -> bool:
-        return self.description.task == "evolve" or frames is not None
-
-
 def require_steps(steps: int | None, available: int, description: Description) -> int:
     """The number of frames to predict.
 
@@ -298,3 +211,31 @@ def require_steps(steps: int | None, available: int, description: Description) -
     if steps < 1:
         raise InputError(f"steps must be at least 1, got {steps}")
     return steps
+
+
+def source_of(
+    ds: xr.Dataset, description: Description, *, outputs: tuple[str, ...], horizon: int | None = None
+) -> FunctionDataset:
+    """The inputs of a data set (and `outputs`) in float64, after all that was trained on was found there.
+
+    Raises
+    ------
+    SciopsError
+        If a variable is missing, or the grid, the channels or the time step are others than in training.
+    """
+    evolve = description.task == "evolve" and (bool(outputs) or time_dim(ds) is not None)
+    data = FunctionDataset(
+        ds if outputs else in_axis_order(ds, description),
+        inputs=description.inputs,
+        outputs=outputs,
+        parameters=description.parameters,
+        history=description.history if evolve else None,
+        horizon=horizon,
+        stride=description.stride if evolve else 1,
+        dtype=torch.float64,
+    )
+    check_grid(data.grid, description, data.file)
+    check_channels(data, description)
+    if evolve:
+        check_times(ds, description)
+    return data

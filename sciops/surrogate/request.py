@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import numbers
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 import xarray as xr
 from torch import nn
 
 from sciops.data.conventions import origin, require_variable, time_dim
 from sciops.data.function_dataset import FunctionDataset
-from sciops.errors import InputError, ModelError, TrainingError
+from sciops.data.symmetry import elements
+from sciops.errors import InputError, TrainingError
+from sciops.surrogate.saving import load
 from sciops.surrogate.surrogate import Surrogate
 
 
@@ -44,35 +46,107 @@ def moving_first(ds: xr.Dataset, inputs: Sequence[str], outputs: Sequence[str]) 
     return (*outputs, *still)
 
 
-def same_run(finished: Surrogate, folder: Path, **asked: Any) -> Surrogate:
-    """The surrogate of a finished run, if it is the one asked for."""
-    for name, value in asked.items():
-        known = getattr(finished.description, name)
-        if known != value:
-            raise TrainingError(
-                f"{folder} holds a finished run with {name}={known!r}, and {name}={value!r} was asked for; "
-                f"train into another folder"
-            )
+def require_numbers(*, whole: Mapping[str, Any], real: Mapping[str, Any]) -> None:
+    """Refuse options that are no (whole) numbers; None stands for an option that was not given.
+
+    Raises
+    ------
+    InputError
+        Names the first one.
+    """
+    for options, kind, words in ((whole, numbers.Integral, "a whole number"), (real, numbers.Real, "a number")):
+        for name, value in options.items():
+            if value is not None and (isinstance(value, bool) or not isinstance(value, kind)):
+                raise InputError(f"{name} is {value!r}; expected {words}")
+
+
+def checked_modes(modes: int | Sequence[int] | None) -> int | tuple[int, ...] | None:
+    """Modes as one number or one per axis, all whole.
+
+    Raises
+    ------
+    InputError
+        If they are anything else.
+    """
+    if modes is None:
+        return None
+    each = tuple(modes) if isinstance(modes, Iterable) else (modes,)
+    if not each or any(isinstance(mode, bool) or not isinstance(mode, numbers.Integral) for mode in each):
+        raise InputError(f"modes is {modes!r}; expected a whole number, or one per axis")
+    return tuple(map(int, each)) if isinstance(modes, Iterable) else int(each[0])
+
+
+def check_symmetries(symmetries: Sequence[str], data: FunctionDataset) -> None:
+    """Refuse symmetries that the grid does not have, or that would have to act on the components of a variable.
+
+    Raises
+    ------
+    InputError
+        If a name is unknown, or a variable with several components would be moved by other than a shift.
+    DomainError
+        If the grid does not have one of them.
+    """
+    elements(symmetries, data.grid)
+    for name in symmetries:
+        for channel in (*data.input_channels, *data.output_channels):
+            if any(channel.component) and not (name == "shift" or name.startswith("shift-")):
+                raise InputError(
+                    f"symmetry {name!r} moves values between nodes and leaves the components of {channel.variable!r} "
+                    f"as they are, while those of a vector would be exchanged or change sign; leave it out, or, if "
+                    f"they are no vector, make each component a variable of its own"
+                )
+
+
+def recorded(**options: Any) -> dict[str, Any]:
+    """Options as JSON gives them back: numbers, words and lists; a module by the name of its class.
+
+    Examples
+    --------
+    >>> recorded(modes=(8, 6), model=nn.ReLU(), patience=None)
+    {'modes': [8, 6], 'model': 'ReLU', 'patience': None}
+    """
+    return {name: _plain(value) for name, value in options.items()}
+
+
+def finished_run(
+    folder: Path, model: str | nn.Module, *, described: Mapping[str, Any], options: Mapping[str, Any]
+) -> Surrogate | None:
+    """The surrogate of the finished run in a folder, if there is one; it must have been asked for in the same way.
+
+    Raises
+    ------
+    TrainingError
+        Names the first difference.
+    """
+    if not (folder / "surrogate" / "surrogate.json").is_file():
+        return None
+    finished = load(folder, model=model if isinstance(model, nn.Module) else None)
+    require_same(folder, {name: getattr(finished.description, name) for name in described}, described)
+    require_same(folder, finished.description.provenance.get("options", {}), options)
     return finished
 
 
-def try_module(model: nn.Module, data: FunctionDataset, out_channels: int) -> None:
-    """Apply a user's module to one item, so that a misfit is named before training."""
-    if not any(p.requires_grad for p in model.parameters()):
-        raise ModelError(f"{type(model).__name__} has no weights to train")
-    item = data.batch([0])
-    weight = next(model.parameters())
-    arguments = [item[name].to(weight) for name in ("x", "parameters") if name in item]
-    expected = (1, out_channels, *data.grid.shape)
-    training = model.training
-    try:
-        with torch.no_grad():
-            found = tuple(model.eval()(*arguments).shape)
-    except (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError, AssertionError) as error:
-        shapes = ", ".join(str(tuple(argument.shape)) for argument in arguments)
-        raise ModelError(f"{type(model).__name__} cannot be applied to inputs of shape {shapes}: {error}") from error
-    model.train(training)
-    if found != expected:
-        raise ModelError(
-            f"{type(model).__name__} gives {found}, and the data needs {expected} (batch, channel, *space)"
-        )
+def require_same(folder: Path, was: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuse to go on with a finished run that was made in another way.
+
+    Raises
+    ------
+    TrainingError
+        Names the first difference.
+    """
+    for name, value in now.items():
+        if was.get(name) != value:
+            raise TrainingError(
+                f"cannot resume {folder}, a finished run: {name} was {was.get(name)!r} and is now {value!r}; "
+                f"train into another folder"
+            )
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, numbers.Real):
+        return float(value)
+    return [_plain(entry) for entry in value] if isinstance(value, tuple) else type(value).__name__

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from sciops.data.domain import Grid
 from sciops.data.interpolation import resample
-from sciops.errors import ModelError, SciopsError
+from sciops.errors import InputError, ModelError, ResolutionWarning, SciopsError, did_you_mean
 from sciops.training.metrics import relative_l2
 
 Choice = Literal["native", "interpolation"]
+Resolution = Literal["auto", "native", "interpolation"]
 Apply = Callable[[Tensor, Tensor | None], Tensor]
 _NODES_AT_ONCE = 1 << 20
 
@@ -96,6 +98,38 @@ class ResolutionPolicy:
         return cls(**checks)
 
 
+def chosen(resolution: Resolution, policy: ResolutionPolicy, *, grid: Grid, training: Grid) -> Choice:
+    """What to do on `grid`: as asked, or by the policy, with a warning that says why.
+
+    Raises
+    ------
+    InputError
+        If `resolution` is none of the words.
+
+    Warns
+    -----
+    ResolutionWarning
+        Where the policy chose.
+    """
+    words = get_args(Resolution)
+    if resolution not in words:
+        raise InputError(f"unknown resolution {resolution!r}{did_you_mean(str(resolution), words)}")
+    if grid.shape == training.shape:
+        return "native"
+    if resolution != "auto":
+        return resolution
+    choice, check = policy.choose(grid, training), policy.check(grid, training)
+    how = "applied on it" if choice == "native" else "applied on the training grid and interpolated"
+    why = str(check or "it could not be measured in validation which way is better")
+    size, known = (" x ".join(map(str, g.shape)) for g in (grid, training))
+    warnings.warn(
+        f"the grid {size} is not the training grid {known}: the operator is {how} ({why})",
+        ResolutionWarning,
+        stacklevel=3,
+    )
+    return choice
+
+
 def through(grid: Grid, training: Grid, apply: Apply) -> Apply:
     """The operator on `grid` that resamples to the training grid, applies there, and resamples back."""
 
@@ -111,6 +145,10 @@ def measure(apply: Apply, x: Tensor, y: Tensor, parameters: Tensor | None, *, gr
     Finer: the inputs are resampled to twice the resolution; there the operator acts, and its output is compared with
     the known one at the nodes of the training grid. Coarser: inputs and outputs are resampled to half the resolution,
     and both ways are compared with that output.
+
+    The finer inputs hold nothing that those of the training grid do not, so the finer check leans towards
+    interpolation: fields measured at that resolution may have details that only the operator itself can use. Where it
+    chooses interpolation, it errs on the cautious side.
 
     Parameters
     ----------

@@ -105,9 +105,10 @@ class Linear(Baseline):
         projected = data.vectors.T @ data.outputs
         energy = projected.square().sum(dim=1)
         missed = data.outputs.square().sum() - energy.sum()
+        largest = data.squares.max() if len(data.squares) else data.squares.sum()  # no direction: constant inputs
         best = math.inf
         for part in self.ridges:
-            ridge = part * data.squares[0]
+            ridge = part * largest
             shrunk = ridge / (data.squares + ridge)
             freedom = n - 1 - (1 - shrunk).sum()
             error = float((shrunk.square() * energy).sum() + missed) / max(float(freedom), 1e-3) ** 2

@@ -56,6 +56,8 @@ class WeightAverage(Callback):
             self._average = [weight.clone() for weight in self._weights]
 
     def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: Any, *_: Any) -> None:
+        if not pl_module.last.taken:
+            return
         step = trainer.global_step
         decay = min(self.decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(self._average, self._weights, 1 - decay)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import pickle
 import signal
@@ -16,7 +17,7 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch import callbacks
-from torch import Tensor
+from torch import Tensor, nn
 
 from sciops.errors import InputError, TrainingError
 
@@ -91,7 +92,8 @@ class RunCheckpoint(callbacks.Checkpoint):
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if batch_idx + 1 < trainer.num_training_batches:  # the last step of an epoch is saved after its validation
+        # accumulated gradients are not saved, and the last step of an epoch is saved after its validation
+        if pl_module.last.taken and batch_idx + 1 < trainer.num_training_batches:
             self._save_or_stop(trainer)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
@@ -195,3 +197,74 @@ def read_settings(path: Path) -> dict[str, Any]:
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, TypeError) as error:
         raise TrainingError(f"cannot read the checkpoint {path}: {error}; train into another folder") from error
     return settings
+
+
+def outline(module: nn.Module) -> str:
+    """The class of a module, its number of weights, and a hash of the names and shapes of its parameters and buffers.
+
+    Examples
+    --------
+    >>> outline(nn.Linear(3, 2))[:22]
+    'Linear with 8 weights,'
+    >>> outline(nn.Linear(3, 2)) == outline(nn.Linear(1, 4))
+    False
+    """
+    shapes = [(name, list(getattr(value, "shape", ()))) for name, value in module.state_dict().items()]
+    digest = hashlib.sha256(repr(shapes).encode()).hexdigest()[:12]
+    return f"{type(module).__name__} with {sum(p.numel() for p in module.parameters())} weights, shapes {digest}"
+
+
+def begins_at(folder: Path | None, *, resume: bool, settings: dict[str, Any]) -> Path | None:
+    """The checkpoint that a run begins from, if its folder has one and it belongs to the same run.
+
+    Parameters
+    ----------
+    folder
+        The folder of the run, made if it is not there, or None.
+    resume
+        Whether to go on from its checkpoint.
+    settings
+        What must be the same in the run that wrote it.
+
+    Raises
+    ------
+    InputError
+        `resume` without a folder.
+    TrainingError
+        The folder cannot be made, holds a run that is not to be resumed, or one with other settings.
+    """
+    if folder is None:
+        if resume:
+            raise InputError("resume=True needs the folder of the run to go on with")
+        return None
+    path = folder / "checkpoints" / "last.ckpt"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(f"cannot make the run folder {folder}: {error}; choose another folder") from error
+    if not path.exists():
+        return None
+    if not resume:
+        raise TrainingError(f"{folder} already holds a training run; go on with resume=True or choose another folder")
+    saved = read_settings(path)
+    for name, value in settings.items():
+        if saved.get(name) == value:
+            continue
+        if name == "data":
+            raise TrainingError(
+                f"cannot resume {folder}: the data differs from that of the run ({_change(saved.get(name), value)}); "
+                "use the same file or train into another folder"
+            )
+        remedy = f"the {name} of the run" if name in ("model", "normalisers") else f"{name}={saved.get(name)!r}"
+        raise TrainingError(
+            f"cannot resume {folder}: {name} was {saved.get(name)!r} and is now {value!r}; "
+            f"use {remedy}, or train into another folder"
+        )
+    return path
+
+
+def _change(saved: Any, value: dict[str, Any]) -> str:
+    """What differs, in words."""
+    saved = saved if isinstance(saved, dict) else {}
+    name = next(name for name in value if saved.get(name) != value[name])
+    return f"its {name} was {saved.get(name)!r} and is now {value[name]!r}"

@@ -50,7 +50,7 @@ class OperatorData(lightning.LightningDataModule):
     train_set, validation_set
         Function data sets.
     batch_size
-        Items in one step, over all processes.
+        Items in one batch, over all processes.
     seed
         Seed of the order and of the augmentation.
     symmetries
@@ -101,7 +101,7 @@ class OperatorData(lightning.LightningDataModule):
         self._position: dict[str, Any] | None = None
 
     @property
-    def steps_per_epoch(self) -> int:
+    def batches_per_epoch(self) -> int:
         return len(self.train_set) // self.batch_size
 
     def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
@@ -135,7 +135,7 @@ class OperatorData(lightning.LightningDataModule):
         assert self.trainer is not None
         loop = self.trainer.fit_loop
         epoch = loop.epoch_progress.current.processed  # type: ignore[attr-defined]
-        batch = loop.epoch_loop.batch_progress.current.ready % self.steps_per_epoch
+        batch = loop.epoch_loop.batch_progress.current.ready % self.batches_per_epoch
         return {**self._train_sampler.state_dict(), "epoch": epoch, "batch": batch}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import math
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from lightning.pytorch.callbacks import Callback, ProgressBar
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from sciops.errors import InputError
+from sciops.errors import InputError, TrainingError
 
 COLUMNS = ("epoch", "step", "learning_rate", "train_loss", "validation_error")
 Row = dict[str, float]
@@ -37,6 +39,13 @@ class Metrics(Callback):
         Steps between two reads of the loss from the device.
     tensorboard
         Whether to write a TensorBoard log to ``folder/tensorboard``.
+
+    Raises
+    ------
+    InputError
+        `every` below 1.
+    TrainingError
+        While training, if a file cannot be written, as on a full disk.
 
     Examples
     --------
@@ -60,9 +69,12 @@ class Metrics(Callback):
             from torch.utils.tensorboard import SummaryWriter
 
             step = trainer.global_step
-            self._writer = SummaryWriter(str(self.folder / "tensorboard"), purge_step=step if step else None)
+            with self._writing("tensorboard"):
+                self._writer = SummaryWriter(str(self.folder / "tensorboard"), purge_step=step if step else None)
 
     def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: Any, *_: Any) -> None:
+        if not pl_module.last.taken:
+            return
         self._pending.append((pl_module.last.loss, pl_module.last.gradient_norm))
         if len(self._pending) >= self.every:
             self.flush(trainer, pl_module)
@@ -85,22 +97,24 @@ class Metrics(Callback):
         self.rows.append(row)
         self._losses = []
         if self.folder is not None and trainer.is_global_zero:
-            with (self.folder / "metrics.csv").open("a", newline="") as file:
+            with self._writing("metrics.csv"), (self.folder / "metrics.csv").open("a", newline="") as file:
                 file.write(_lines([row]))
-        if self._writer is not None and self._validated:
-            self._writer.add_scalar("validation_error", row["validation_error"], row["step"])
+        if self._validated:
+            self._scalar("validation_error", row["validation_error"], row["step"])
 
     def on_fit_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
         self.close()
 
     def on_exception(self, *_: Any) -> None:
-        self.close()
+        with contextlib.suppress(TrainingError):  # another error is on its way, perhaps from the same full disk
+            self.close()
 
     def close(self) -> None:
         """Closes the TensorBoard file."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            with self._writing("tensorboard"):
+                writer.close()
 
     def flush(self, trainer: lightning.Trainer, pl_module: Any) -> None:
         """Reads the losses of the last steps from the device, the mean over all processes; every process takes part."""
@@ -113,10 +127,8 @@ class Metrics(Callback):
         for step, (loss, norm) in enumerate(values.tolist(), start=first):
             pl_module.check_finite(loss, norm, step)
             self._losses.append(loss)
-            if self._writer is not None:
-                self._writer.add_scalar("train_loss", loss, step)
-        if self._writer is not None:
-            self._writer.add_scalar("learning_rate", pl_module.last.learning_rate, trainer.global_step - 1)
+            self._scalar("train_loss", loss, step)
+        self._scalar("learning_rate", pl_module.last.learning_rate, trainer.global_step - 1)
 
     def on_save_checkpoint(self, trainer: lightning.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         self.flush(trainer, pl_module)
@@ -131,8 +143,25 @@ class Metrics(Callback):
         if self.folder is None or not here:
             return
         temporary = self.folder / "metrics.csv.writing"
-        temporary.write_text(",".join(COLUMNS) + "\n" + _lines(self.rows), newline="")
-        os.replace(temporary, self.folder / "metrics.csv")
+        with self._writing("metrics.csv"):
+            temporary.write_text(",".join(COLUMNS) + "\n" + _lines(self.rows), newline="")
+            os.replace(temporary, self.folder / "metrics.csv")
+
+    def _scalar(self, name: str, value: float, step: float) -> None:
+        if self._writer is not None:
+            with self._writing("tensorboard"):
+                self._writer.add_scalar(name, value, step)
+
+    @contextlib.contextmanager
+    def _writing(self, name: str) -> Iterator[None]:
+        """Names the file of the folder when it cannot be written."""
+        assert self.folder is not None
+        try:
+            yield
+        except OSError as error:
+            raise TrainingError(
+                f"cannot write {self.folder / name}: {error}; free space or choose another folder"
+            ) from error
 
 
 def _lines(rows: list[Row]) -> str:
@@ -187,8 +216,8 @@ class RichProgress(ProgressBar):
             TextColumn("loss {task.fields[loss]}  validation {task.fields[error]}  {task.fields[rate]} samples/s"),
             TimeRemainingColumn(),
         )
-        total = int(trainer.num_training_batches) * int(trainer.max_epochs or 1)
-        self._bar.add_task("train", total=total, completed=trainer.global_step, epoch="", loss="", error="", rate="")
+        start = trainer.global_step
+        self._bar.add_task("train", total=pl_module.total_steps, completed=start, epoch="", loss="", error="", rate="")
         self._since = (trainer.global_step, time.monotonic())
         self._bar.start()
 

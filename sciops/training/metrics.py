@@ -318,6 +318,8 @@ def _cosine_analysis(axis: Axis) -> tuple[Tensor, Tensor]:
         matrix = 2 / n * torch.cos(math.pi * modes[:, None] * nodes)
         matrix[0] /= 2
         return matrix, modes / 2
+    if n == 1:  # a left axis with one node: a constant
+        return torch.ones(1, 1, dtype=torch.float64), modes
     nodes = modes / (n - 1)
     matrix = 2 / (n - 1) * torch.cos(math.pi * modes[:, None] * nodes)
     matrix[:, [0, -1]] /= 2

@@ -56,11 +56,15 @@ class Optimisation:
 
 @dataclass
 class Step:
-    """The last optimiser step: its loss and gradient norm, still on the device, and its learning rate."""
+    """The last optimiser step: its loss and gradient norm, still on the device, and its learning rate.
+
+    While gradients are accumulated, `taken` is false after the batches that do not end in a step.
+    """
 
     loss: Tensor = field(default_factory=lambda: torch.tensor(math.nan))
     gradient_norm: Tensor = field(default_factory=lambda: torch.tensor(math.nan))
     learning_rate: float = math.nan
+    taken: bool = True
 
 
 class OperatorModule(lightning.LightningModule):
@@ -85,6 +89,8 @@ class OperatorModule(lightning.LightningModule):
         Whether to shard the model over the processes (needs a strategy with a device mesh).
     seed
         Seed of the training noise.
+    accumulate
+        Batches in one step; the trainer must have the same ``accumulate_grad_batches``.
 
     Examples
     --------
@@ -106,6 +112,7 @@ class OperatorModule(lightning.LightningModule):
         validate_every: int = 1,
         sharded: bool = False,
         seed: int = 0,
+        accumulate: int = 1,
     ) -> None:
         super().__init__()
         self.operator = operator
@@ -115,7 +122,7 @@ class OperatorModule(lightning.LightningModule):
         self.total_steps = total_steps
         self.validate_every = validate_every
         self.sharded = sharded
-        self.seed = seed
+        self.seed, self.accumulate = seed, accumulate
         self.last = Step()
         self.validation_error = math.nan
         self._validation_sum = torch.zeros(2, dtype=torch.float64)
@@ -146,8 +153,19 @@ class OperatorModule(lightning.LightningModule):
             x = self._with_noise(x, batch["index"], rollout.noise)
             prediction = self.operator.unroll(x, parameters, steps=rollout.steps)
         loss = self.loss(prediction, target)
-        self.last.loss = loss.detach()
-        return loss
+        return self._part_of_step(loss, batch_idx)
+
+    def _part_of_step(self, loss: Tensor, batch_idx: int) -> Tensor:
+        """The loss, so scaled that each step follows the mean over its batches, also where the last has fewer."""
+        if self.accumulate == 1:
+            self.last.loss = loss.detach()
+            return loss
+        number = batch_idx % self.accumulate
+        batches = min(self.accumulate, int(self.trainer.num_training_batches) - (batch_idx - number))
+        part = loss.detach() / batches
+        self.last.loss = part if number == 0 else self.last.loss + part
+        self.last.taken = number + 1 == batches
+        return loss * (self.accumulate / batches)  # the trainer divides by `accumulate`
 
     def _with_noise(self, x: Tensor, index: Tensor, scale: float) -> Tensor:
         """White noise that is a pure function of (seed, epoch, item)."""

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from sciops.data.function_dataset import FunctionDataset
-from sciops.errors import InputError, TrainingError, did_you_mean
+from sciops.errors import InputError, did_you_mean
 from sciops.training.callbacks import PatientStopping, WeightAverage
-from sciops.training.checkpoint import Interrupted, RunCheckpoint, read_settings
+from sciops.training.checkpoint import Interrupted, RunCheckpoint, begins_at, outline
 from sciops.training.data_module import OperatorData
 from sciops.training.logs import Metrics, RichProgress, Row
 from sciops.training.losses import RelativeL2, losses
@@ -72,6 +72,7 @@ def train(
     *,
     epochs: int,
     batch_size: int,
+    accumulate: int = 1,
     learning_rate: float = 1e-3,
     weight_decay: float = 1e-4,
     loss: str | Callable[[Tensor, Tensor], Tensor] = "l2",
@@ -89,6 +90,7 @@ def train(
     workers: int = 0,
     run_dir: str | Path | None = None,
     resume: bool = False,
+    data_fingerprint: str = "",
     checkpoint_seconds: float = 60.0,
     checkpoint_steps: int | None = None,
     tensorboard: bool = True,
@@ -111,14 +113,18 @@ def train(
     train_set, validation_set
         Function data sets with the same variables.
     epochs, batch_size
-        Passes over the training set; items in one step, over all processes. The last incomplete batch of an epoch is
+        Passes over the training set; items in one batch, over all processes. The last incomplete batch of an epoch is
         left out.
+    accumulate
+        Batches in one step, for steps whose items do not fit in memory at once: the gradients of their mean loss are
+        summed up before the weights move. The last step of an epoch takes the batches that are left.
     learning_rate, weight_decay, clip, warmup
         See `Optimisation`.
     loss
         ``"l2"``, ``"h1"``, or a function of prediction and target in their own units.
     input_normaliser, output_normaliser, parameter_normaliser
-        Modules with ``forward`` and ``inverse``, kept in the checkpoint; None uses fields as they are.
+        Modules with ``forward`` and ``inverse``, kept in the checkpoint; None uses fields as they are. A run that is
+        resumed keeps the numbers of its checkpoint, whatever those of the modules passed then.
     rollout
         None for a map, or how a trajectory is stepped; see `Rollout`.
     symmetries
@@ -137,7 +143,10 @@ def train(
     run_dir
         Folder for ``checkpoints/last.ckpt``, ``metrics.csv`` and ``tensorboard/``; None writes nothing.
     resume
-        Go on from the checkpoint in `run_dir`; without one there, begin.
+        Go on from the checkpoint in `run_dir`; without one there, begin. The data and all arguments that count for the
+        result must be those of the run.
+    data_fingerprint
+        Text that identifies the content of the data, as a hash of its file; a run is not resumed with another.
     checkpoint_seconds, checkpoint_steps
         Time and, if given, steps between two checkpoints.
     tensorboard
@@ -160,7 +169,7 @@ def train(
     InputError
         An argument out of range.
     TrainingError
-        A loss that is not finite, a folder that holds another run, or a checkpoint that cannot be read or written.
+        A loss that is not finite, a folder that holds another run, or a file that cannot be read or written.
     KeyboardInterrupt
         On Ctrl-C, after the checkpoint was saved; the message says how to go on.
 
@@ -170,7 +179,12 @@ def train(
     Smith and Topin, Super-convergence, 2018.
     """
     began = time.monotonic()
-    for name, value in (("epochs", epochs), ("devices", devices), ("validate_every", validate_every)):
+    for name, value in (
+        ("epochs", epochs),
+        ("accumulate", accumulate),
+        ("devices", devices),
+        ("validate_every", validate_every),
+    ):
         if value < 1:
             raise InputError(f"{name} must be at least 1, got {value}")
     if precision not in get_args(Precision):
@@ -200,14 +214,22 @@ def train(
         loss=losses[loss](grid) if isinstance(loss, str) else loss,
         metric=RelativeL2(grid),
         optimisation=Optimisation(learning_rate=learning_rate, weight_decay=weight_decay, clip=clip, warmup=warmup),
-        total_steps=epochs * data.steps_per_epoch,
+        total_steps=epochs * math.ceil(data.batches_per_epoch / accumulate),
         validate_every=validate_every,
         sharded=strategy == "fully_sharded",
         seed=seed,
+        accumulate=accumulate,
     )
+    normalisers = (input_normaliser, output_normaliser, parameter_normaliser)
     settings = {
+        "data": {
+            "fingerprint": data_fingerprint,
+            "items": [len(train_set), len(validation_set)],
+            "shape": [train_set.in_channels, train_set.out_channels, *grid.shape],
+        },
         "epochs": epochs,
         "batch_size": data.batch_size,
+        "accumulate": accumulate,
         "learning_rate": learning_rate,
         "weight_decay": weight_decay,
         "clip": clip,
@@ -220,10 +242,11 @@ def train(
         "symmetries": list(symmetries),
         "patience": patience,
         "validate_every": validate_every,
-        "model": f"{type(model).__name__} with {sum(p.numel() for p in model.parameters())} weights",
+        "normalisers": [None if part is None else outline(part) for part in normalisers],
+        "model": outline(model),
     }
     folder = Path(run_dir) if run_dir is not None else None
-    start = _start(folder, resume=resume, settings=settings)
+    start = begins_at(folder, resume=resume, settings=settings)
     metrics = Metrics(folder, tensorboard=tensorboard)
     weights = WeightAverage(average)
     stopping = PatientStopping(patience) if patience is not None else None
@@ -235,7 +258,7 @@ def train(
     )
     callbacks: list[Any] = [weights, metrics, *([stopping] if stopping else []), checkpoint]
     if progress:
-        callbacks.append(RichProgress(batch_size=data.batch_size))
+        callbacks.append(RichProgress(batch_size=accumulate * data.batch_size))
     whole = copy.deepcopy(model) if module.sharded else model
     with _quiet(), checkpoint.interruptible():
         trainer = lightning.Trainer(
@@ -244,6 +267,7 @@ def train(
             strategy=_strategy(strategy, devices),
             precision="bf16-mixed" if precision == "bf16-mixed" else "32-true",  # "true": tensors keep their dtype
             max_epochs=epochs,
+            accumulate_grad_batches=accumulate,
             callbacks=callbacks,
             logger=False,
             enable_progress_bar=progress,
@@ -276,31 +300,6 @@ def train(
         seconds=time.monotonic() - began,
         stopped_early=stopping is not None and stopping.stopped and len(metrics.rows) < epochs,
     )
-
-
-def _start(folder: Path | None, *, resume: bool, settings: dict[str, Any]) -> Path | None:
-    """The checkpoint to begin from, if the folder has one and it belongs to this run."""
-    if folder is None:
-        if resume:
-            raise InputError("resume=True needs the folder of the run to go on with")
-        return None
-    path = folder / "checkpoints" / "last.ckpt"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TrainingError(f"cannot make the run folder {folder}: {error}; choose another folder") from error
-    if not path.exists():
-        return None
-    if not resume:
-        raise TrainingError(f"{folder} already holds a training run; go on with resume=True or choose another folder")
-    saved = read_settings(path)
-    for name, value in settings.items():
-        if saved.get(name) != value:
-            raise TrainingError(
-                f"cannot resume {folder}: {name} was {saved.get(name)!r} and is now {value!r}; "
-                f"use {name}={saved.get(name)!r}, or train into another folder"
-            )
-    return path
 
 
 def _strategy(strategy: str | Any, devices: int) -> Any:

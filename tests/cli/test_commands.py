@@ -48,7 +48,7 @@ DECLARED = ["--dims", "fields/u=run,-,x,y", "--sample-dim", "run", "--coords", "
 def test_info(file, capsys):
     assert main(["info", str(file)]) == 0
     text = capsys.readouterr().out
-    assert "layout native: " in text and "periodic" in text and "(sample 40, x 16)" in text
+    assert "layout native: " in text and "periodic" in text and "sample, x" in text
 
 
 def test_info_as_json_with_values_that_are_not_finite(tmp_path, capsys):
@@ -150,8 +150,13 @@ def test_resume_goes_on_to_the_same_bits(run, tmp_path, monkeypatch, capsys):
     assert main(["fit", "--resume", str(tmp_path / "run")]) == 0
     assert same(run, tmp_path / "run")
     capsys.readouterr()
-    assert main(["fit", "--resume", str(tmp_path / "run"), "--epochs", "9"]) == 0
+    assert main(["fit", "--resume", str(tmp_path / "run"), "--checkpoint-seconds", "9"]) == 0
     assert "is finished, nothing is left to train" in capsys.readouterr().out
+    for words, message in ((["--epochs", "9"], "epochs was 2 and is now 9"), (["--loss=h1"], "loss was 'l2' and is")):
+        assert main(["fit", "--resume", str(tmp_path / "run"), *words]) == 2
+        text = capsys.readouterr()
+        assert message in text.err and text.err.count("\n") == 1 and text.out == ""
+    assert same(run, tmp_path / "run")
 
 
 def test_an_interrupt_says_how_to_go_on(file, tmp_path, monkeypatch, capsys):
@@ -218,10 +223,16 @@ def test_flags_reach_fit(file, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "fit", _signed(lambda **options: calls.append(options)))
     words = ["--inputs", "a,nu", "--inputs", "u", "--outputs", "u", "--task", "evolve", "--modes", "5,4", "--history=2"]
     words += ["--precision", "64", "--symmetries", "flip-x", "--devices", "2", "--strategy", "ddp", "--no-residual"]
+    words += ["--accumulate", "3"]
     assert main(["fit", str(file), *words, "--output", str(tmp_path / "run")]) == 0
     (call,) = calls
     assert call["inputs"] == ["a", "nu", "u"] and call["modes"] == [5, 4] and call["history"] == 2
-    assert call["precision"] == "64" and call["symmetries"] == ["flip-x"] and call["residual"] is False
+    assert (
+        call["accumulate"] == 3
+        and call["precision"] == "64"
+        and call["symmetries"] == ["flip-x"]
+        and call["residual"] is False
+    )
     assert (call["devices"], call["strategy"], call["data"], call["resume"]) == (2, "ddp", file, False)
 
 

@@ -113,9 +113,15 @@ def line() -> Surrogate:
 
 @pytest.fixture(scope="session")
 def square() -> Surrogate:
-    """A map on a closed square with its symmetries, in float64, to two variables."""
+    """A map on a closed square, in float64, to a variable of two components and one of one."""
+    return small_fit(squares(), inputs="a", outputs=["w", "u"], modes=2, precision="64")
+
+
+@pytest.fixture(scope="session")
+def symmetric() -> Surrogate:
+    """A map on a closed square with its symmetries, in float64."""
     return small_fit(
-        squares(), inputs="a", outputs=["w", "u"], symmetries=["transpose", "flip-x"], modes=2, precision="64"
+        squares(), inputs="a", outputs="u", symmetries=["transpose", "flip-x"], modes=2, precision="64", device="cpu"
     )
 
 

@@ -12,6 +12,7 @@ import torch
 import xarray as xr
 from rich.console import Console
 
+from sciops.data import Grid
 from sciops.surrogate import Surrogate
 from sciops.surrogate.evaluation import Accumulator
 
@@ -47,7 +48,9 @@ def test_a_map_on_a_closed_square(square: Surrogate, make: Any) -> None:
         spread = np.sqrt((weights * (y[:, i] - mean) ** 2).sum((1, 2)))
         vrmse = (np.sqrt((weights * d**2).sum((1, 2))) / spread).mean()
         assert found.vrmse[name] == pytest.approx(vrmse, rel=1e-6)
-    assert found.by_time == () and found.time_to_failure is None and found.resolution == "native"
+    assert (
+        found.by_time == () and found.by_window == {} and found.time_to_failure is None and found.resolution == "native"
+    )
     pooled = ((weights * (p - y) ** 2).sum((0, 2, 3)) / (weights * y**2).sum((0, 2, 3))).mean()
     assert sum(share**2 for share in found.spectral.values()) == pytest.approx(pooled, rel=1e-3)
 
@@ -65,7 +68,27 @@ def test_a_rollout_by_time(stepper: Surrogate, make: Any) -> None:
     assert found.time_to_failure == pytest.approx(alive.mean())
     assert list(found.rmse) == ["u[0]", "u[1]", "v"]
     assert found.max_error["v"] == pytest.approx(np.abs(p - y)[:, :, 2].max(), rel=1e-5)
+    assert found.by_window == pytest.approx(
+        {str(i + 1): error for i, error in enumerate(errors.mean(axis=0))}, rel=1e-5
+    )
     assert len(stepper.evaluate(ds).by_time) == 4
+
+
+@pytest.mark.parametrize(
+    ("steps", "names"),
+    [(1, ["1"]), (2, ["1", "2"]), (3, ["1", "2", "3"]), (7, ["1-2", "3-5", "6-7"]), (20, ["1-7", "8-13", "14-20"])],
+)
+def test_a_rollout_by_thirds(steps: int, names: list[str]) -> None:
+    y = torch.ones(2, steps, 1, 8, dtype=torch.float64)
+    factor = 1 + torch.arange(1, steps + 1, dtype=torch.float64).view(steps, 1, 1)
+    part = Accumulator(Grid.unit(8), ("u",), evolve=True)
+    part.add(factor * y, y)
+    found = part.result(coverage=None, resolution="native")
+    assert list(found.by_window) == names
+    for name, error in found.by_window.items():
+        first, last = int(name.split("-")[0]), int(name.split("-")[-1])
+        assert error == pytest.approx((first + last) / 2)
+    assert found.by_time == pytest.approx(tuple(range(1, steps + 1)))
 
 
 def test_spectral_shares_tell_where_the_error_is(line: Surrogate, make: Any) -> None:
@@ -114,6 +137,9 @@ def test_it_is_shown_and_is_plain_data(line: Surrogate, stepper: Surrogate, make
         text = console.export_text()
         assert f"{found.relative_l2:.4f}" in text and "50% promised" in text
         assert ("steps below 20 % error" in text) == (surrogate is stepper)
+        assert ("by time" in text) == (surrogate is stepper)
+        for name, error in found.by_window.items():
+            assert f"{name}: {error:.4f}" in text
 
 
 def test_one_sample_is_enough(line: Surrogate, make: Any) -> None:

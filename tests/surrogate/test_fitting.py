@@ -39,6 +39,17 @@ class Fixed(torch.nn.Module):
         ({"model": sciops.operators.FNO}, InputError, "give the name of an operator, or a module"),
         ({"modes": 8}, InputError, r"modes=8 on axis 'x': its 16 points carry frequencies up to 7; ask for 1 to 7"),
         ({"modes": 0}, InputError, "modes=0 on axis 'x'"),
+        ({"modes": 3.5}, InputError, "modes is 3.5; expected a whole number, or one per axis"),
+        ({"modes": [2.5]}, InputError, r"modes is \[2.5\]; expected a whole number"),
+        ({"modes": "4"}, InputError, "modes is '4'; expected a whole number"),
+        ({"modes": True}, InputError, "modes is True; expected a whole number"),
+        ({"width": 4.0}, InputError, "width is 4.0; expected a whole number"),
+        ({"layers": "two"}, InputError, "layers is 'two'; expected a whole number"),
+        ({"epochs": 1.5}, InputError, "epochs is 1.5; expected a whole number"),
+        ({"learning_rate": "fast"}, InputError, "learning_rate is 'fast'; expected a number"),
+        ({"calibration": None, "validation": "0.1"}, InputError, "validation is '0.1'; expected a number"),
+        ({"symmetries": "flip-y"}, SciopsError, "'flip-y'"),
+        ({"accumulate": 0}, InputError, "accumulate must be at least 1, got 0"),
         ({"modes": (4, 4)}, InputError, r"modes \[4, 4\] for the 1 axes x"),
         ({"model": "unet", "modes": 4, "layers": None}, InputError, "the model 'unet' has no modes; .* it takes width"),
         ({"model": "unet", "layers": 2}, InputError, "the model 'unet' has no layers"),
@@ -195,7 +206,7 @@ def test_a_unet_and_an_h1_loss(fitted: Any, make: Any) -> None:
 
 
 def test_a_trial_leaves_the_module_as_it_was(fitted: Any, make: Any) -> None:
-    from sciops.surrogate.request import try_module
+    from sciops.surrogate.network import try_module
 
     network = torch.nn.Sequential(torch.nn.Conv1d(1, 1, 1), torch.nn.BatchNorm1d(1))
     before = {name: value.clone() for name, value in network.state_dict().items()}
@@ -325,9 +336,85 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(
     finished = run("killed", resume=True)
     assert_same(finished, whole)
     assert finished.predict(make.waves()).identical(whole.predict(make.waves()))
-    with pytest.raises(TrainingError, match=r"holds a finished run with symmetries=\('shift-x',\)"):
+    with pytest.raises(TrainingError, match=r"symmetries was \('shift-x',\) and is now \('flip-x',\); train into"):
         run("killed", resume=True, symmetries=["flip-x"])
     assert json.loads((tmp_path / "killed" / "surrogate" / "surrogate.json").read_text())["format"] == 1
+
+
+def test_a_finished_run_is_only_that_run(fitted: Any, make: Any, tmp_path: Path) -> None:
+    options = {
+        "inputs": "a",
+        "outputs": "u",
+        "modes": [3],
+        "width": np.int64(4),
+        "seed": np.int64(3),
+        "output": tmp_path / "run",
+    }
+    first = fitted(make.waves(), **options)
+    assert_same(fitted(make.waves(), resume=True, workers=1, checkpoint_seconds=1, **options), first)
+    for changes, message in (
+        ({"epochs": 2}, "epochs was 1 and is now 2"),
+        ({"batch_size": 8, "learning_rate": 1e-3}, "batch_size was 16 and is now 8"),
+        ({"learning_rate": 1e-3}, "learning_rate was 0.005 and is now 0.001"),
+        ({"accumulate": 2}, "accumulate was 1 and is now 2"),
+        ({"modes": (4,)}, r"modes was \[3\] and is now \[4\]"),
+        ({"model": "unet", "modes": None, "layers": None}, "model was 'fno' and is now 'unet'"),
+        ({"seed": 4}, "seed was 3 and is now 4"),
+        ({"calibration": 0.2}, "calibration was 0.1 and is now 0.2"),
+        ({"precision": "64"}, "precision was '32' and is now '64'"),
+        ({"inputs": "u", "outputs": "a"}, r"inputs was \('a',\) and is now \('u',\)"),
+    ):
+        with pytest.raises(TrainingError, match=f"run, a finished run: {message}; train into another folder"):
+            fitted(make.waves(), resume=True, **{**options, **changes})
+    ds = make.waves()
+    stretched = ds.assign_coords(x=("x", 2 * ds.x.values, {**ds.x.attrs, "upper": 4.0}))
+    for other in (make.waves(seed=1), make.waves(samples=50), stretched):
+        with pytest.raises(TrainingError, match=r"the data fingerprint was '.*' and is now '.*'; train into another"):
+            fitted(other, resume=True, **options)
+
+
+def test_an_interrupted_run_does_not_go_on_with_other_data(
+    fitted: Any, make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"inputs": "a", "outputs": "u", "output": tmp_path / "run"}
+    with monkeypatch.context() as patch:
+        patch.setattr("sciops.surrogate.fitting.measured_policy", lambda *_: (_ for _ in ()).throw(Killed))
+        with pytest.raises(Killed):
+            fitted(make.waves(), **options)
+    with pytest.raises(TrainingError, match="cannot resume"):
+        fitted(make.waves(seed=1), resume=True, **options)
+    assert fitted(make.waves(), resume=True, **options).description.provenance["options"]["epochs"] == 1
+
+
+def test_gradients_of_several_batches_make_one_step(fitted: Any, make: Any, line: Surrogate) -> None:
+    options = {"inputs": "a", "outputs": "u", "batch_size": 8, "calibration": 0.25}
+    one, two = (fitted(make.waves(), accumulate=count, **options) for count in (1, 2))
+    assert two.description.provenance["options"]["accumulate"] == 2
+    assert any(not torch.equal(a, b) for a, b in zip(weights(one).values(), weights(two).values(), strict=True))
+
+
+# Symmetries
+
+
+def test_one_symmetry_may_be_a_plain_name(fitted: Any, make: Any) -> None:
+    one, listed = (fitted(make.waves(), inputs="a", outputs="u", symmetries=s) for s in ("flip-x", ["flip-x"]))
+    assert one.description.symmetries == ("flip-x",)
+    assert_same(one, listed)
+
+
+@pytest.mark.parametrize("names", ["transpose", "flip-x", "rotate-90", ["flip-y", "transpose"]])
+@pytest.mark.parametrize("variables", [{"inputs": "a", "outputs": ["u", "w"]}, {"inputs": ["w", "a"], "outputs": "u"}])
+def test_components_of_vectors_are_not_moved(fitted: Any, make: Any, names: Any, variables: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=r"leaves the components of 'w' as they are.* leave it out"):
+        fitted(make.squares(), symmetries=names, modes=2, **variables)
+
+
+def test_shifts_move_vectors_too(fitted: Any, make: Any) -> None:
+    ds = make.trajectories(samples=10, frames=4)
+    found = fitted(ds, inputs="u", outputs="u", task="evolve", symmetries="shift-x")
+    assert found.description.symmetries == ("shift-x",)
+    scalar = make.squares().isel(part=[0])
+    assert fitted(scalar, inputs="a", outputs="w", symmetries="flip-x", modes=2).description.channels == 1
 
 
 def test_killed_between_training_and_saving(

@@ -246,10 +246,10 @@ def test_a_grid_that_is_finer_and_coarser_takes_the_safer_way() -> None:
     assert ResolutionPolicy(ResolutionCheck(None, 0.1), None).choose(grid.resized(32, 8), grid) == "interpolation"
 
 
-def test_symmetries_that_a_finer_grid_lacks_are_left_out(square: Surrogate, make: Any) -> None:
+def test_symmetries_that_a_finer_grid_lacks_are_left_out(symmetric: Surrogate, make: Any) -> None:
     ds = make.squares().isel(sample=[0])
-    uneven = sciops.data.Field.from_xarray(ds, ["a"]).resample(square.grid.resized(15, 8)).to_xarray()
-    found = square.predict(uneven, resolution="native")
+    uneven = sciops.data.Field.from_xarray(ds, ["a"]).resample(symmetric.grid.resized(15, 8)).to_xarray()
+    found = symmetric.predict(uneven, resolution="native")
     assert found.u.shape == (1, 15, 8)
 
 
@@ -285,19 +285,18 @@ def test_another_domain_is_refused(line: Surrogate, make: Any) -> None:
 # Symmetry
 
 
-def test_averaging_over_the_symmetries_makes_the_prediction_equivariant(square: Surrogate, make: Any) -> None:
+def test_averaging_over_the_symmetries_makes_the_prediction_equivariant(symmetric: Surrogate, make: Any) -> None:
     ds = make.squares().isel(sample=slice(3))
     a = torch.from_numpy(ds.a.values)
-    expected = square.predict(ds)
-    group = elements(["transpose", "flip-x"], square.grid)
+    expected = symmetric.predict(ds)
+    group = elements(["transpose", "flip-x"], symmetric.grid)
     assert len(group) == 8
     for element in group:
-        moved = square.predict(ds.assign(a=(ds.a.dims, element.apply(a).numpy())))
-        for name in "uw":
-            there = element.apply(torch.from_numpy(expected[name].values)).numpy()
-            np.testing.assert_allclose(moved[name].values, there, rtol=0, atol=1e-13)
-    plain = physical(square, ds.a.values[:, None])
-    assert np.abs(plain[:, 2] - expected.u.values).max() > 1e-6
+        moved = symmetric.predict(ds.assign(a=(ds.a.dims, element.apply(a).numpy())))
+        there = element.apply(torch.from_numpy(expected.u.values)).numpy()
+        np.testing.assert_allclose(moved.u.values, there, rtol=0, atol=1e-13)
+    plain = physical(symmetric, ds.a.values[:, None])
+    assert np.abs(plain[:, 0] - expected.u.values).max() > 1e-6
 
 
 # Streams, devices, precision
@@ -324,7 +323,7 @@ def test_a_stream_of_steps_is_the_one_in_memory(stepper: Surrogate, make: Any, t
 
 
 def test_a_stream_holds_few_blocks(line: Surrogate, make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sciops.surrogate.prediction import OutputTemplate
+    from sciops.surrogate.output import OutputTemplate
 
     alive: list[weakref.ref[np.ndarray]] = []
     most = 0
@@ -373,7 +372,7 @@ def test_a_file_may_be_replaced_by_its_prediction(line: Surrogate, make: Any, tm
 
 
 def test_what_does_not_fit_in_memory_needs_a_file(line: Surrogate, make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sciops.surrogate.surrogate._IN_MEMORY", 1000)
+    monkeypatch.setattr("sciops.surrogate.output._IN_MEMORY", 1000)
     with pytest.raises(InputError, match="name a file to write it to"):
         line.predict(make.waves())
 
@@ -394,6 +393,45 @@ def test_precision_and_device(line: Surrogate, make: Any) -> None:
         line.predict(ds, precision="bf16-mixe")
     with pytest.raises(InputError, match="batch_size must be at least 1, got 0"):
         line.predict(ds, batch_size=0)
+
+
+def test_by_default_the_weights_are_used_where_they_are(
+    line: Surrogate, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sciops.surrogate.application import computing
+
+    there = copy.deepcopy(line.operator).to("meta")
+    monkeypatch.setattr(copy, "deepcopy", lambda _: pytest.fail("copied though nothing changes"))
+    for device, precision in ((None, None), ("meta", "32"), (None, "bf16-mixed")):
+        found = computing(there, device, precision)
+        assert found.operator is there and found.device.type == "meta"
+    line.predict(make.waves())
+    line.predict(make.waves(), device="cpu", precision="32")
+    monkeypatch.undo()
+    assert next(computing(line.operator, None, "64").operator.parameters()).dtype == torch.float64
+    assert next(line.operator.parameters()).dtype == torch.float32
+    line.operator, kept = there, line.operator
+    try:
+        with pytest.raises(RuntimeError):  # nothing can be computed there
+            line.predict(make.waves())
+    finally:
+        line.operator = kept
+
+
+def test_one_field_in_a_file_has_the_dimensions_of_the_one_in_memory(
+    line: Surrogate, stepper: Surrogate, make: Any, tmp_path: Path
+) -> None:
+    for number, (surrogate, ds) in enumerate(((line, make.waves()), (stepper, make.trajectories()))):
+        one, path = ds.isel(sample=4), tmp_path / f"{number}.nc"
+        memory = surrogate.predict(one, coverage=0.5)
+        stream = surrogate.predict(one, coverage=0.5, output=path)
+        for name in memory.data_vars:
+            assert stream[name].dims == memory[name].dims
+            np.testing.assert_array_equal(stream[name].values, memory[name].values)
+        assert set(stream.coords) == set(memory.coords)
+        with pytest.raises(DataError, match="exists already"):
+            surrogate.predict(one, output=path)
+        surrogate.predict(one, output=path, overwrite=True)
 
 
 # Bad input

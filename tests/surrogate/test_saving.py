@@ -81,7 +81,7 @@ def test_a_loaded_surrogate_predicts_the_same_bits(
 
 def test_what_a_surrogate_knows_of_its_training(line: Surrogate) -> None:
     known = line.description.provenance
-    assert {"sciops", "torch", "python", "data", "samples", "fingerprint", "seed", "split", "skill"} <= set(known)
+    assert {"sciops", "torch", "python", "data", "samples", "fingerprint", "options", "split", "skill"} <= set(known)
     assert known["samples"] == 48 and sum(known["split"]) == 48
     assert {"mean", "linear", "pod-ridge", "model"} <= set(known["skill"])
     assert line.description.statistics.x.names == ("a",)

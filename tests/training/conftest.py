@@ -1,15 +1,20 @@
-"""The small training run of `small_run.py`, and the comparison of two checkpoints."""
+"""The small training run of `small_run.py`, its checkpoints, and the comparison of two of them."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
+import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
+
+from sciops.training import checkpoint
 
 
 @pytest.fixture(scope="session")
@@ -58,5 +63,40 @@ def same_runs() -> Any:
         states = [torch.load(run / "checkpoints" / "last.ckpt", weights_only=True) for run in (first, second)]
         assert differences(*states) == []
         assert (first / "metrics.csv").read_bytes() == (second / "metrics.csv").read_bytes()
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def copies_of_every_checkpoint() -> Callable[[Path, pytest.MonkeyPatch], list[Path]]:
+    """Run folders that a kill after each checkpoint would leave, filled while a run is going on."""
+
+    def watch(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+        copies: list[Path] = []
+        replace = os.replace
+
+        def keep(source: Path, target: Path) -> None:
+            replace(source, target)
+            if target.name != "last.ckpt":
+                return
+            copies.append(folder / f"copy{len(copies)}")
+            (copies[-1] / "checkpoints").mkdir(parents=True)
+            shutil.copy(target, copies[-1] / "checkpoints")
+
+        monkeypatch.setattr(checkpoint.os, "replace", keep)
+        return copies
+
+    return watch
+
+
+@pytest.fixture(scope="session")
+def same_results() -> Callable[[Any, Any], None]:
+    """Asserts that two training results hold the same bits."""
+
+    def check(first: Any, second: Any) -> None:
+        assert first.history == second.history
+        assert (first.best_error, first.best_epoch) == (second.best_error, second.best_epoch)
+        for (name, one), two in zip(first.model.state_dict().items(), second.model.state_dict().values(), strict=True):
+            assert torch.equal(one, two), name
 
     return check

@@ -93,13 +93,15 @@ def small_train(folder: Path | None, **changes: Any) -> TrainingResult:
     items = options.pop("items", 68)
     train_set, validation_set = problem(items)
     known = statistics_of(train_set)
+    for name, statistics in (("input_normaliser", known.x), ("output_normaliser", known.y)):
+        options.setdefault(name, Normaliser.from_statistics(statistics, dtype=torch.float32))
     model = options.pop("model", None)
+    if isinstance(model, str):
+        model = operator(model)
     return train(
-        network(dropout) if model is None else operator(model),
+        network(dropout) if model is None else model,
         train_set,
         validation_set,
-        input_normaliser=Normaliser.from_statistics(known.x, dtype=torch.float32),
-        output_normaliser=Normaliser.from_statistics(known.y, dtype=torch.float32),
         run_dir=folder,
         **options,
     )

@@ -30,7 +30,7 @@ def batches(made: OperatorData) -> list[dict[str, torch.Tensor]]:
 def test_batches_follow_the_order_of_the_epoch(small: ModuleType) -> None:
     made = data_module(small, seed=5)
     order = epoch_order(68, 5, 0)
-    assert made.steps_per_epoch == 4
+    assert made.batches_per_epoch == 4
     indices = torch.cat([batch["index"] for batch in batches(made)])
     assert torch.equal(indices, order[:64])
     direct = made.train_set.batch(order[:16])

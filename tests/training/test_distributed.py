@@ -56,6 +56,12 @@ def test_two_processes_are_one(alone: dict[str, Any], tmp_path: Path, strategy: 
 
 
 @pytest.mark.parametrize("strategy", ["ddp", "fully_sharded"])
+def test_two_processes_accumulate(alone: dict[str, Any], tmp_path: Path, strategy: str) -> None:
+    options = (f"strategy={strategy}", "devices=2", "batch_size=8", "accumulate=2")
+    curves_agree(alone, run(tmp_path, *options, processes=2))
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fully_sharded"])
 def test_two_processes_go_on_after_a_kill(alone: dict[str, Any], tmp_path: Path, strategy: str, same_runs: Any) -> None:
     options = (f"strategy={strategy}", "devices=2")
     whole, killed = tmp_path / "whole", tmp_path / "killed"

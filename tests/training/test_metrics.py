@@ -101,3 +101,11 @@ def test_shapes_must_agree() -> None:
         metrics.max_error(torch.zeros(1, 1, 4), torch.zeros(1, 1, 5))
     with pytest.raises(InputError, match=r"expected .batch, channel, x."):
         metrics.energy_spectrum(torch.zeros(1, 4), Grid.unit(4))
+
+
+def test_a_left_axis_with_one_node_holds_a_constant() -> None:
+    grid = Grid.unit(1, 8, kind=("left", "periodic"))
+    values = torch.randn(2, 1, 1, 8, dtype=torch.float64)
+    _, energy = metrics.energy_spectrum(values, grid)
+    _, expected = metrics.energy_spectrum(values[:, :, 0], Grid.unit(8, kind="periodic"))
+    torch.testing.assert_close(energy, expected)

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import math
+from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from sciops.data.domain import Grid
 from sciops.errors import InputError
@@ -57,6 +59,37 @@ def test_norms_and_biases_are_not_decayed() -> None:
 def test_bad_optimisation(options: dict[str, float], message: str) -> None:
     with pytest.raises(InputError, match=message):
         Optimisation(**options)
+
+
+@pytest.mark.parametrize("clip", [0.5, math.inf])
+def test_clipping_bounds_the_gradient_of_every_step(
+    small: ModuleType, monkeypatch: pytest.MonkeyPatch, clip: float
+) -> None:
+    """By a loss a million times too steep; the gradients are looked at when the weights have moved by them."""
+    steep: list[float] = []
+    used: list[float] = []
+    clipping = OperatorModule.configure_gradient_clipping
+
+    def norm(optimiser: torch.optim.Optimizer) -> float:
+        gradients = [p.grad.flatten() for group in optimiser.param_groups for p in group["params"]]
+        return float(torch.cat(gradients).norm())
+
+    def listen(self: OperatorModule, optimiser: torch.optim.Optimizer, *rest: Any, **options: Any) -> None:
+        steep.append(norm(optimiser))
+        clipping(self, optimiser, *rest, **options)
+        assert float(self.last.gradient_norm) == pytest.approx(steep[-1], rel=1e-5)
+
+    monkeypatch.setattr(OperatorModule, "configure_gradient_clipping", listen)
+    hook = register_optimizer_step_post_hook(lambda optimiser, *_: used.append(norm(optimiser)))
+    try:
+        small.small_train(None, epochs=1, clip=clip, loss=lambda p, y: 1e6 * (p - y).square().mean())
+    finally:
+        hook.remove()
+    assert len(steep) == len(used) == 4 and min(steep) > 1e3
+    if clip == math.inf:
+        assert used == steep
+    else:
+        assert used == pytest.approx([clip] * 4, rel=1e-4) and max(used) <= clip * (1 + 1e-6)
 
 
 class Doubles(nn.Module):

@@ -3,7 +3,6 @@ from __future__ import annotations
 import csv
 import math
 import os
-import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError
@@ -23,33 +22,15 @@ from sciops.training.physical import Rollout
 from sciops.training.run import TrainingResult, train
 
 
-def same_results(first: TrainingResult, second: TrainingResult) -> None:
-    assert first.history == second.history
-    assert (first.best_error, first.best_epoch) == (second.best_error, second.best_epoch)
-    for (name, one), two in zip(first.model.state_dict().items(), second.model.state_dict().values(), strict=True):
-        assert torch.equal(one, two), name
-
-
-def copies_of_every_checkpoint(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """Run folders that a kill after each checkpoint would leave, filled while a run is going on."""
-    copies: list[Path] = []
-    replace = os.replace
-
-    def keep(source: Path, target: Path) -> None:
-        replace(source, target)
-        if target.name != "last.ckpt":
-            return
-        copies.append(folder / f"copy{len(copies)}")
-        (copies[-1] / "checkpoints").mkdir(parents=True)
-        shutil.copy(target, copies[-1] / "checkpoints")
-
-    monkeypatch.setattr(checkpoint.os, "replace", keep)
-    return copies
-
-
 @pytest.mark.parametrize("patience", [None, 1])
 def test_every_checkpoint_leads_to_the_same_bits(
-    small: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, same_runs: Any, patience: int | None
+    small: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    same_runs: Any,
+    copies_of_every_checkpoint: Any,
+    patience: int | None,
+    same_results: Any,
 ) -> None:
     """Also where early stopping ends the run, by a learning rate that is too large."""
     options: dict[str, Any] = {"checkpoint_steps": 1}
@@ -88,7 +69,9 @@ def test_training_learns_and_reports(small: ModuleType, tmp_path: Path) -> None:
     assert len(list((tmp_path / "tensorboard").iterdir())) == 1
 
 
-def test_a_finished_run_is_not_run_again(small: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finished_run_is_not_run_again(
+    small: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, same_results: Any
+) -> None:
     first = small.small_train(tmp_path)
     (tmp_path / "metrics.csv").write_text("epoch,st")
     monkeypatch.setattr(OperatorModule, "training_step", at_step(16, lambda _: pytest.fail("trained again")))
@@ -96,7 +79,7 @@ def test_a_finished_run_is_not_run_again(small: ModuleType, tmp_path: Path, monk
     assert len((tmp_path / "metrics.csv").read_text().splitlines()) == 5
 
 
-def test_a_torn_file_is_never_taken_for_the_checkpoint(small: ModuleType, tmp_path: Path) -> None:
+def test_a_torn_file_is_never_taken_for_the_checkpoint(small: ModuleType, tmp_path: Path, same_results: Any) -> None:
     expected = small.small_train(tmp_path / "whole")
     (tmp_path / "torn" / "checkpoints").mkdir(parents=True)
     (tmp_path / "torn" / "checkpoints" / "last.writing").write_bytes(b"PK\x03\x04 torn")
@@ -145,7 +128,7 @@ def test_a_pickle_or_a_torn_checkpoint_is_refused(small: ModuleType, tmp_path: P
 
 
 def test_a_full_disk_leaves_the_previous_checkpoint(
-    small: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, same_results: Any
 ) -> None:
     whole = small.small_train(tmp_path / "whole")
     fsync, calls = os.fsync, []
@@ -177,7 +160,13 @@ def at_step(step: int, act: Callable[[OperatorModule], None]) -> Callable[..., T
 
 @pytest.mark.parametrize(("step", "number"), [(5, signal.SIGINT), (7, signal.SIGINT), (5, signal.SIGTERM)])
 def test_an_interrupted_run_says_how_to_go_on(
-    small: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, number: int, same_runs: Any
+    small: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    step: int,
+    number: int,
+    same_runs: Any,
+    same_results: Any,
 ) -> None:
     whole = small.small_train(tmp_path / "whole")
     before = signal.getsignal(number)
@@ -190,7 +179,9 @@ def test_an_interrupted_run_says_how_to_go_on(
     same_runs(tmp_path / "whole", tmp_path / "stopped")
 
 
-def test_a_second_interrupt_acts_at_once(small: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_interrupt_acts_at_once(
+    small: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, same_results: Any
+) -> None:
     def twice(_: OperatorModule) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
@@ -215,7 +206,7 @@ class Bad(nn.Module):
 
 @pytest.mark.parametrize("bad", ["loss", "gradient"])
 def test_a_loss_that_is_not_finite_names_the_step_and_the_remedy(
-    small: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bad: str
+    small: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bad: str, same_results: Any
 ) -> None:
     def spoil(module: OperatorModule) -> None:
         if bad == "loss":
@@ -281,7 +272,7 @@ def test_validation_at_intervals_includes_the_last_epoch(small: ModuleType) -> N
 
 
 def test_interval_of_validation_after_a_resume(
-    small: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, copies_of_every_checkpoint: Any
 ) -> None:
     options = {"epochs": 5, "validate_every": 3, "checkpoint_steps": 1}
     with monkeypatch.context() as patch:
@@ -317,7 +308,13 @@ def test_parameters_reach_the_model(small: ModuleType) -> None:
     assert result.operator(torch.zeros(1, 1, 16), torch.zeros(1, 1)).shape == (1, 1, 16)
 
 
-def test_evolution_with_noise_and_resume(small: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_evolution_with_noise_and_resume(
+    small: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    copies_of_every_checkpoint: Any,
+    same_results: Any,
+) -> None:
     import numpy as np
     import xarray as xr
 
@@ -350,6 +347,7 @@ def test_evolution_with_noise_and_resume(small: ModuleType, tmp_path: Path, monk
     ("options", "message"),
     [
         ({"epochs": 0}, "epochs must be at least 1, got 0"),
+        ({"accumulate": 0}, "accumulate must be at least 1, got 0"),
         ({"devices": 0}, "devices must be at least 1"),
         ({"precision": "16"}, "unknown precision '16'"),
         ({"loss": "l3"}, "unknown loss 'l3'"),

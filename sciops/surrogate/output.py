@@ -1,0 +1,161 @@
+"""From batches of predictions to a data set or a file with the variables, dimensions and coordinates of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from sciops.data.conventions import sample_dim, time_dim
+from sciops.data.files import open as open_file
+from sciops.data.function_dataset import FunctionDataset
+from sciops.data.writing import StreamWriter, write
+from sciops.errors import InputError
+from sciops.surrogate.description import Description
+
+_IN_MEMORY = 2 << 30
+
+
+class OutputTemplate:
+    """How predictions become a data set with the variables, dimensions and coordinates of the file."""
+
+    def __init__(self, ds: xr.Dataset, data: FunctionDataset, description: Description, *, steps: int) -> None:
+        self.description, self.steps = description, steps
+        self.sample, self.grid = sample_dim(ds) or "sample", data.grid
+        self.time = time_dim(ds) or str(ds.attrs.get("time_dim", "time"))
+        self._components = [v.components[0] for v in description.variables if v.components]
+        known = {self.sample, *data.grid.names, *self._components}
+        self._coords = {
+            str(name): value.reset_coords(drop=True)
+            for name, value in ds.coords.items()
+            if name != self.time and set(value.dims) <= known
+        }
+        self._times = self._frame_times(ds)
+        self.attributes: dict[str, Any] = {"sample_dim": self.sample}
+        if self._has_time:
+            self.attributes["time_dim"] = self.time
+        if self._components:
+            self.attributes["channel_dims"] = list(dict.fromkeys(self._components))
+
+    @property
+    def _has_time(self) -> bool:
+        return self.description.task == "evolve" or any(v.frames for v in self.description.variables)
+
+    def _frame_times(self, ds: xr.Dataset) -> xr.DataArray | None:
+        description = self.description
+        known: xr.DataArray | None = ds.coords.get(self.time)
+        if description.task == "map":
+            if not self._has_time:
+                return None
+            if known is not None and known.ndim:
+                return known.reset_coords(drop=True)
+            return None if description.times is None else xr.DataArray(list(description.times), dims=self.time)
+        first = (description.history - 1) * description.stride
+        wanted = first + description.stride * np.arange(1, self.steps + 1)
+        if known is not None and known.size > wanted[-1]:
+            return known[wanted].reset_coords(drop=True)
+        step = description.time_step
+        if step is None:
+            return None
+        passed = step * np.arange(1, self.steps + 1)
+        if known is None:
+            return xr.DataArray(passed, dims=self.time)
+        begin = np.atleast_1d(known.values)[min(first, known.size - 1)]
+        if known.dtype.kind == "M":
+            times = begin + np.round(1e9 * passed).astype("timedelta64[ns]")
+        else:
+            times = float(begin) + passed
+        return xr.DataArray(times, dims=self.time, attrs=known.attrs)
+
+    def dataset(self, parts: dict[str, NDArray[Any]], samples: slice) -> xr.Dataset:
+        """A data set of arrays (b, steps*channels, *space) by suffix: "" is the prediction, others its band."""
+        variables: dict[str, xr.Variable] = {}
+        for suffix, values in parts.items():
+            frames = values.reshape(len(values), self.steps, -1, *self.grid.shape)
+            start = 0
+            for variable in self.description.variables:
+                piece = frames[:, :, start : start + variable.channels]
+                start += variable.channels
+                attributes = dict(variable.attributes)
+                if suffix:
+                    attributes["long_name"] = f"{suffix[1:]} end of the error band of {variable.name}"
+                dims, shape = [self.sample], [len(values)]
+                if self._timed(variable.frames):
+                    dims.append(self.time)
+                    shape.append(variable.frames or self.steps)
+                if variable.components:
+                    dims.append(variable.components[0])
+                    shape.append(variable.components[1])
+                variables[variable.name + suffix] = xr.Variable(
+                    (*dims, *self.grid.names), piece.reshape(*shape, *self.grid.shape), attributes
+                )
+        used = {dim for variable in variables.values() for dim in variable.dims}
+        coords = {
+            name: value.isel({self.sample: samples}) if self.sample in value.dims else value
+            for name, value in self._coords.items()
+            if set(value.dims) <= used
+        }
+        if self._times is not None:
+            coords[self.time] = self._times
+        return xr.Dataset(variables, coords, self.attributes)
+
+    def _timed(self, frames: int | None) -> bool:
+        return self.description.task == "evolve" or frames is not None
+
+
+def gathered(
+    blocks: Iterator[xr.Dataset], *, sample: str, alone: bool, count: int, size: int, path: Path | None, overwrite: bool
+) -> xr.Dataset:
+    """All blocks of samples as one data set, in memory or, with a path, in a file written block by block.
+
+    Parameters
+    ----------
+    blocks
+        Data sets that follow one another along `sample`.
+    sample
+        The sample dimension.
+    alone
+        Whether there is one sample that has no such dimension in the data; then the result has none either.
+    count, size
+        Number of samples, and bytes of all of them.
+    path, overwrite
+        The file, and whether it may replace another.
+
+    Raises
+    ------
+    InputError
+        If the whole does not fit in memory.
+    DataError
+        If the file exists or cannot be written.
+    """
+    if path is None and size > _IN_MEMORY:
+        raise InputError(
+            f"the prediction takes about {size / 2**30:.1f} GiB; name a file to write it to (output='prediction.nc')"
+        )
+    if alone:
+        (one,) = blocks
+        one = one.isel({sample: 0})
+        return one if path is None else open_file(write(one, path, overwrite=overwrite))
+    if path is not None:
+        first = next(blocks)
+        with StreamWriter(path, first, count, overwrite=overwrite) as writer:
+            writer.append(first)
+            for block in blocks:
+                writer.append(block)
+        return open_file(path)
+    found = list(blocks)
+    if len(found) == 1:
+        return found[0]
+    return xr.concat(
+        found,
+        dim=sample,
+        data_vars="minimal",
+        coords="minimal",
+        compat="override",
+        join="override",
+        combine_attrs="override",
+    )
