@@ -142,13 +142,13 @@ def through(grid: Grid, training: Grid, apply: Apply) -> Apply:
 def measure(apply: Apply, x: Tensor, y: Tensor, parameters: Tensor | None, *, grid: Grid) -> ResolutionPolicy:
     r"""Compare the two ways on validation fields of the training grid.
 
-    Finer: the inputs are resampled to twice the resolution; there the operator acts, and its output is compared with
-    the known one at the nodes of the training grid. Coarser: inputs and outputs are resampled to half the resolution,
-    and both ways are compared with that output.
+    Coarser: inputs and outputs are resampled to half the resolution, and both ways are compared with that output.
 
-    The finer inputs hold nothing that those of the training grid do not, so the finer check leans towards
-    interpolation: fields measured at that resolution may have details that only the operator itself can use. Where it
-    chooses interpolation, it errs on the cautious side.
+    Finer, native: the inputs are resampled to twice the resolution; there the operator acts, and its output is compared
+    with the known one at the nodes of the training grid. Finer, interpolated: the error on the training grid plus half
+    of what going through the next coarser grid adds there. Fields measured at a finer resolution have details that
+    resampling to the training grid loses; no validation field shows how much, but the loss one level below does, and it
+    halves from level to level for a method of first order.
 
     Parameters
     ----------
@@ -169,7 +169,8 @@ def measure(apply: Apply, x: Tensor, y: Tensor, parameters: Tensor | None, *, gr
         finer.append(_finer(apply, x[part], y[part], p, grid, fine))
         if min(grid.shape) >= 8:
             coarser.append(_coarser(apply, x[part], y[part], p, grid))
-    return ResolutionPolicy(_joined(finer), _joined(coarser))
+    below = _joined(coarser)
+    return ResolutionPolicy(_with_lost_details(_joined(finer), below), below)
 
 
 _Errors = tuple[Tensor | None, Tensor]
@@ -179,6 +180,13 @@ def _finer(apply: Apply, x: Tensor, y: Tensor, parameters: Tensor | None, grid: 
     outcome = _tried(apply, resample(x, grid, fine), parameters)
     native = None if outcome is None else relative_l2(resample(outcome, fine, grid), y, grid)
     return native, relative_l2(apply(x, parameters), y, grid)
+
+
+def _with_lost_details(finer: ResolutionCheck | None, below: ResolutionCheck | None) -> ResolutionCheck | None:
+    """The finer check, with what interpolation loses there estimated from the level below; see `measure`."""
+    if finer is None or below is None:
+        return finer
+    return ResolutionCheck(finer.native, finer.interpolation + max(0.0, below.interpolation - finer.interpolation) / 2)
 
 
 def _coarser(apply: Apply, x: Tensor, y: Tensor, parameters: Tensor | None, grid: Grid) -> _Errors:
