@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, get_args
@@ -200,7 +201,13 @@ def _coordinate(contents: Contents, dim: str, size: int, value: Any) -> xr.Varia
     if isinstance(value, str):
         if value not in contents.entries:
             raise LayoutError(f"{contents.path}: no array {value!r} for {where}{did_you_mean(value, contents.entries)}")
-        attributes = {k: v for k, v in contents.entries[value].attributes.items() if k in ("units", "long_name")}
+        entry = contents.entries[value]
+        if math.prod(entry.shape) != size:
+            raise LayoutError(
+                f"{contents.path}: {where} are {value!r} of shape {entry.shape} and dtype {entry.dtype}; {size} numbers "
+                f"are needed"
+            )
+        attributes = {k: v for k, v in entry.attributes.items() if k in ("units", "long_name")}
         value = contents.read(value)
     values = np.asarray(value)
     if sum(length != 1 for length in values.shape) <= 1:

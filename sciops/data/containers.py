@@ -7,6 +7,7 @@ and PyTorch files load with ``weights_only=True``.
 from __future__ import annotations
 
 import contextlib
+import math
 import pickle
 import struct
 import zipfile
@@ -130,6 +131,8 @@ def _open_npz(path: str, mode: str = "r") -> _Arrays:
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
             name = member.filename.removesuffix(".npy")
+            if name in arrays:
+                raise DataError(f"{path}: holds {name!r} twice; save each array under its own name")
             with archive.open(member) as stream:
                 shape, fortran, dtype = _npy_header(stream)
                 if dtype.hasobject:
@@ -138,7 +141,14 @@ def _open_npz(path: str, mode: str = "r") -> _Arrays:
                         f"its parts as plain arrays where you trust it, for example numpy.savez('data.npz', "
                         f"{name}0={name}[0], {name}1={name}[1])"
                     )
-                if member.compress_type == zipfile.ZIP_STORED and np.prod(shape) > 0:
+                stored = member.compress_type == zipfile.ZIP_STORED
+                declared = stream.tell() + math.prod(shape) * dtype.itemsize
+                if declared != member.file_size or (stored and member.compress_size != member.file_size):
+                    raise DataError(
+                        f"{path}: {name!r} declares the shape {shape} of {dtype}, {declared} bytes with its header, but "
+                        f"holds {member.file_size}: truncated or corrupt; get the file anew"
+                    )
+                if stored and math.prod(shape) > 0:
                     arrays[name] = _mapped(path, member, stream.tell(), shape, fortran, dtype)
                     continue
             with archive.open(member) as stream:
@@ -163,7 +173,16 @@ def _mapped(path: str, member: zipfile.ZipInfo, skip: int, shape: Any, fortran: 
 
 def _open_torch(path: str, mode: str = "r") -> _Arrays:
     loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    return _Arrays({name: _numpy(tensor) for name, tensor in _tensors(loaded)})
+    arrays = _Arrays()
+    for name, tensor in _tensors(loaded):
+        dense = tensor.layout == torch.strided
+        if dense and tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise DataError(
+                f"{path}: {name!r} has shape {tuple(tensor.shape)} but only {tensor.untyped_storage().nbytes()} bytes "
+                f"of values, an expanded tensor; save it by torch.save(tensor.contiguous(), ...)"
+            )
+        arrays[name] = _numpy(tensor)
+    return arrays
 
 
 def _tensors(loaded: Any, prefix: str = "") -> Iterator[tuple[str, torch.Tensor]]:

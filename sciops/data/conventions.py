@@ -224,11 +224,18 @@ def _channel_dims(ds: xr.Dataset) -> tuple[str, ...]:
 
 
 def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def _is_numeric(variable: xr.DataArray) -> bool:
     return variable.dtype.kind in "biuf"
+
+
+def _end(dim: str, end: str, value: Any) -> float:
+    try:
+        return float(np.asarray(value).item())
+    except (ValueError, TypeError):
+        raise DomainError(f"axis {dim!r}: the attribute {end!r} of its coordinate is {value!r}, not a number") from None
 
 
 def _axis(ds: xr.Dataset, dim: str) -> Axis:
@@ -241,7 +248,7 @@ def _axis(ds: xr.Dataset, dim: str) -> Axis:
     units = _text(attributes.get("units", ""))
     if kind is None or "lower" not in attributes or "upper" not in attributes:
         return Axis.from_coordinates(dim, values, kind=kind, units=units)
-    lower, upper = (float(np.asarray(attributes[end]).item()) for end in ("lower", "upper"))
+    lower, upper = (_end(dim, end, attributes[end]) for end in ("lower", "upper"))
     if size > 1 or kind != "closed":
         described = Axis(dim, size, lower, upper, kind, units)
         if values.dtype.kind in "iuf":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,8 @@ def open(
 
     Raises
     ------
+    InputError
+        If an option is not of its type, or there is no such layout or kind.
     DataError
         If the file is missing, empty, corrupt, without samples or not numeric.
     LayoutError
@@ -80,6 +82,7 @@ def open(
     ({'run': 5, 'x': 8, 'y': 8}, 'left')
     """
     path = existing_file(path)
+    _check_options(path, layout=layout, sample_dim=sample_dim, dims=dims, coords=coords, kinds=kinds)
     options = Options(sample_dim=sample_dim, dims=dims, coords=dict(coords or {}), kinds=dict(kinds or {}))
     if dims is not None:
         if layout not in (None, "declared"):
@@ -96,6 +99,23 @@ def open(
     except BaseException:
         contents.close()
         raise
+
+
+def _check_options(path: Path, *, layout: Any, sample_dim: Any, dims: Any, coords: Any, kinds: Any) -> None:
+    for option, value in (("layout", layout), ("sample_dim", sample_dim)):
+        if value is not None and not isinstance(value, str):
+            raise InputError(f"{path}: {option}= is a name, got {value!r}")
+    examples = {"dims": "{'u': ('sample', 'x')}", "coords": "{'x': 'grid/x'}", "kinds": "{'x': 'periodic'}"}
+    for (option, example), value in zip(examples.items(), (dims, coords, kinds), strict=True):
+        if value is not None and not (isinstance(value, Mapping) and all(isinstance(key, str) for key in value)):
+            raise InputError(f"{path}: {option}= is a mapping by name, such as {example}, got {value!r}")
+    for name, axes in (dims or {}).items():
+        known = isinstance(axes, Sequence) and all(axis is None or isinstance(axis, str) for axis in axes)
+        if isinstance(axes, bytes) or not known:
+            raise InputError(
+                f"{path}: dims= of {name!r} names the axes in order, such as ('sample', 'x'), None for one to drop; "
+                f"got {axes!r}"
+            )
 
 
 def existing_file(path: str | os.PathLike[str]) -> Path:

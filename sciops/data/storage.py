@@ -6,6 +6,7 @@ file handle: it pickles, and another process opens the file for itself.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,9 @@ from xarray.core import indexing
 
 from sciops.data.containers import OPENERS, Array, reading, sniff
 from sciops.data.safety import scan_hdf5, walk_hdf5
+from sciops.errors import DataError
 
+_LONGEST = 1 << 27
 _NOT_NUMBERS = {"cell", "struct", "char", "function_handle", "object", "opaque", "sparse"}
 
 
@@ -108,8 +111,24 @@ class Contents:
         return indexing.LazilyIndexedArray(stored)
 
     def read(self, name: str) -> Array:
-        """All values of the array of that name: for coordinates and parameters."""
+        """All values of the array of that name: for coordinates and parameters.
+
+        Raises
+        ------
+        DataError
+            If the file declares more values than coordinates have.
+        """
+        self.check_length(name)
         return np.asarray(self.lazy(name))
+
+    def check_length(self, name: str) -> None:
+        """Refuse an array declared too long to be read as coordinates; an HDF5 file need not even hold its values."""
+        shape = self.entries[name].shape
+        if math.prod(shape) > _LONGEST:
+            raise DataError(
+                f"{self.path}: the coordinates {name!r} have the declared shape {shape}; at most {_LONGEST} values are "
+                f"read at once, so declare what to read by dims= without them"
+            )
 
     def close(self) -> None:
         """Close the file; reading a lazy array opens it again."""

@@ -17,7 +17,7 @@ import xarray as xr
 
 from sciops.data.containers import reading
 from sciops.data.conventions import origin, sample_dim
-from sciops.data.encoding import attribute, check_texts, chunk_shape, encoded, stored_dtype
+from sciops.data.encoding import RESERVED, attach, check_names, check_texts, chunk_shape, encoded, stored_dtype
 from sciops.data.sink import Sink, failure, synchronise
 from sciops.errors import DataError, InputError
 
@@ -35,7 +35,9 @@ def write(ds: xr.Dataset, path: str | os.PathLike[str], *, overwrite: bool = Fal
     ----------
     ds
         The data set; float16 is stored as float32, and booleans as bytes that come back as booleans. Attributes of
-        netCDF types are kept, booleans become 0 or 1, anything else JSON text.
+        netCDF types are kept, booleans become 0 or 1, anything else JSON text. Attributes that tell readers to decode
+        values (``_FillValue``, ``missing_value``, ``scale_factor``, ``add_offset``, ``_Unsigned``, ``dtype``) are
+        dropped, since the values are already decoded.
     path
         The file to write.
     overwrite
@@ -220,14 +222,16 @@ class StreamWriter:
 
     def _declare(self, file: h5netcdf.File) -> None:
         """Create dimensions, variables and attributes, and write what does not depend on the sample."""
+        check_names(self._template.sizes, self.path)
+        check_names(self._template.variables, self.path)
         sizes = {str(dim): self.n_samples if dim == self.dim else size for dim, size in self._template.sizes.items()}
         file.dimensions = sizes
-        attributes = dict(self._template.attrs)
+        attributes = {key: value for key, value in self._template.attrs.items() if key not in RESERVED}
         extra = [str(name) for name in self._template.coords if name not in self._template.dims]
         if extra:
             attributes["coordinates"] = " ".join(name for name in extra if " " not in name)
         for key, value in attributes.items():
-            file.attrs[str(key)] = attribute(value)
+            attach(file.attrs, key, value, str(self.path))
         for name, given in self._template.variables.items():
             sampled = self.dim is not None and self.dim in given.dims
             variable = encoded(str(name), given, sampled=sampled, path=self.path)
@@ -241,7 +245,7 @@ class StreamWriter:
                 chunks=chunk_shape(shape, dtype.itemsize, variable.dims.index(self.dim)) if sampled else None,
             )
             for key, value in variable.attrs.items():
-                created.attrs[str(key)] = attribute(value)
+                attach(created.attrs, key, value, f"{self.path}: {str(name)!r}")
             if given.dtype == bool:
                 created.attrs["dtype"] = "bool"
             if not sampled:

@@ -157,3 +157,11 @@ def test_an_unknown_kind_is_refused() -> None:
 def test_a_parameter_has_no_grid() -> None:
     with pytest.raises(DomainError, match="variable 'nu' has no space dimension"):
         conventions.grid_of(dataset(Axis("x", 4)), "nu")
+
+
+@pytest.mark.parametrize("lower", ["a", [0.0, 1.0], None])
+def test_the_end_of_an_axis_is_a_number(lower) -> None:
+    ds = dataset(Axis("x", 4))
+    ds["x"].attrs["lower"] = lower
+    with pytest.raises(DomainError, match=r"axis 'x': the attribute 'lower' of its coordinate is .*, not a number"):
+        conventions.grid_of(ds, "u")

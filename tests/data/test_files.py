@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import re
+import zipfile
 
 import h5py
 import numpy as np
@@ -348,3 +350,84 @@ def test_relative_path_and_home(native, monkeypatch):
     assert open("~/darcy.h5").encoding["source"] == str(native)
     monkeypatch.chdir("/")
     assert open(native).pressure.values.shape == (4, 8, 6)
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+@pytest.mark.parametrize("shape", [(20, 8), (5, 8), (1 << 40, 8)])
+def test_npz_header_that_lies(tmp_path, shape, compression):
+    array = io.BytesIO()
+    np.lib.format.write_array_header_1_0(array, {"descr": "<f8", "fortran_order": False, "shape": shape})
+    with zipfile.ZipFile(tmp_path / "lie.npz", "w", compression) as archive:
+        archive.writestr("u.npy", array.getvalue() + np.zeros((10, 8)).tobytes())
+        archive.writestr("v.npy", array.getvalue() + np.ones((10, 8)).tobytes())
+    with pytest.raises(DataError) as error:
+        open(tmp_path / "lie.npz", dims={"u": ("sample", "x")})
+    one_line(error, rf"lie\.npz: 'u' declares the shape {re.escape(str(shape))} of float64, .* bytes .* but holds ")
+
+
+def test_npz_with_a_name_twice(tmp_path):
+    array = io.BytesIO()
+    np.save(array, np.zeros((10, 8)))
+    with zipfile.ZipFile(tmp_path / "twice.npz", "w") as archive:
+        archive.writestr("u.npy", array.getvalue())
+        with pytest.warns(UserWarning, match="Duplicate"):
+            archive.writestr("u.npy", array.getvalue())
+    with pytest.raises(DataError) as error:
+        open(tmp_path / "twice.npz", dims={"u": ("sample", "x")})
+    one_line(error, r"twice\.npz: holds 'u' twice")
+
+
+def test_expanded_tensor(tmp_path):
+    torch.save({"x": torch.zeros(2, 4), "y": torch.zeros(1).expand(10**6, 10**5)}, tmp_path / "wide.pt")
+    with pytest.raises(DataError) as error:
+        open(tmp_path / "wide.pt")
+    one_line(error, r"wide\.pt: 'y' has shape \(1000000, 100000\) but only 4 bytes .*contiguous")
+    torch.save({"x": torch.arange(8.0).reshape(4, 2).T, "y": torch.zeros(4, 8)[:2, ::2]}, tmp_path / "views.pt")
+    assert open(tmp_path / "views.pt").x.shape == (2, 4)
+
+
+def test_coordinates_of_a_huge_declared_length(tmp_path):
+    with h5py.File(tmp_path / "raw.h5", "w") as file:
+        file["u"] = np.zeros((2, 8))
+        file.create_dataset("x", (10**11,), "f8", chunks=(1024,))
+    with pytest.raises(LayoutError) as error:
+        open(tmp_path / "raw.h5", dims={"u": ("sample", "x")}, coords={"x": "x"})
+    one_line(error, r"raw\.h5: the coordinates of 'x' are 'x' of shape \(100000000000,\).*; 8 numbers are needed")
+    with h5py.File(tmp_path / "scale.nc", "w") as file:
+        for name in ("u", "x"):
+            file.create_dataset(name, (10**11,), "f8", chunks=(1024,))
+        file["x"].make_scale("x")
+        file["u"].dims[0].attach_scale(file["x"])
+    with pytest.raises(DataError) as error:
+        open(tmp_path / "scale.nc")
+    one_line(error, r"scale\.nc: the coordinates 'x' have the declared shape \(100000000000,\); at most")
+    with h5py.File(tmp_path / "burgers.h5", "w") as file:
+        file["tensor"], file["x-coordinate"] = np.zeros((2, 4, 8)), np.arange(8.0)
+        file.create_dataset("t-coordinate", (10**11,), "f8", chunks=(1024,))
+    with pytest.raises(LayoutError) as error:
+        open(tmp_path / "burgers.h5")
+    one_line(error, r"burgers\.h5: 't-coordinate' has 100000000000 times")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dims": 3}, r"dims= is a mapping by name, such as .*, got 3"),
+        ({"dims": {"g/u": ("sample", 3)}}, r"dims= of 'g/u' names the axes in order.*got \('sample', 3\)"),
+        ({"dims": {"g/u": None}}, r"dims= of 'g/u' names the axes in order.*got None"),
+        ({"layout": 3}, "layout= is a name, got 3"),
+        ({"sample_dim": 3}, "sample_dim= is a name, got 3"),
+        ({"coords": 5}, "coords= is a mapping by name, such as .*, got 5"),
+        ({"kinds": "cell"}, "kinds= is a mapping by name, such as .*, got 'cell'"),
+    ],
+)
+def test_options_of_a_wrong_type(tmp_path, options, message):
+    with pytest.raises(InputError) as error:
+        open(hdf5(tmp_path / "raw.h5", g__u=np.zeros((4, 8))), **options)
+    one_line(error, rf"raw\.h5: {message}")
+
+
+def test_unknown_layout_of_scalars_suggests_nothing(tmp_path):
+    with pytest.raises(LayoutError) as error:
+        open(hdf5(tmp_path / "one.h5", u=np.float64(3.0)))
+    one_line(error, r"one\.h5: no known layout; it holds u \(\) float64: single values, no fields$")

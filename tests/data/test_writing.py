@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import resource
 import tracemalloc
@@ -347,3 +348,58 @@ def test_permissions_follow_the_umask(ds, tmp_path):
     mask = os.umask(0)
     os.umask(mask)
     assert path.stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+@pytest.mark.parametrize(
+    "attrs",
+    [
+        {"missing_value": 1.0},
+        {"_FillValue": 1.0},
+        {"_Unsigned": "true", "dtype": "bool"},
+        {"scale_factor": 2.0, "add_offset": 1.0},
+        {"NAME": "q", "CLASS": "DIMENSION_SCALE", "_Encoding": "ascii"},
+    ],
+)
+@pytest.mark.parametrize("dtype", ["f8", "i2"])
+def test_attributes_that_would_decode_the_values(tmp_path, attrs, dtype):
+    given = {**attrs, "units": "m"}
+    ds = xr.Dataset({"u": (("sample", "x"), np.array([[0, 1], [2, -3]], dtype), given), "q": ("x", [1.0, 2.0], given)})
+    path = write(ds.assign_attrs(given), tmp_path / "a.nc")
+    for again in (open(path), xr.open_dataset(path)):
+        for name in ("u", "q"):
+            np.testing.assert_array_equal(again[name].values, ds[name].values)
+            assert (again[name].dtype, again[name].attrs) == (ds[name].dtype, {"units": "m"})
+
+
+@pytest.mark.parametrize("name", ["a/b", "", ".", "a\0b", "\ud800"])
+@pytest.mark.parametrize("what", ["variable", "dimension"])
+def test_names_that_netcdf_does_not_hold(tmp_path, name, what):
+    dims, variable = (("sample", "x"), name) if what == "variable" else (("sample", name), "u")
+    with pytest.raises(InputError, match=r"bad\.nc: a variable or dimension is called '.*rename") as caught:
+        write(xr.Dataset({variable: (dims, np.zeros((2, 3)))}), tmp_path / "bad.nc")
+    assert "\n" not in str(caught.value)
+    nothing_left(tmp_path)
+
+
+def test_two_names_that_become_one(tmp_path):
+    with pytest.raises(InputError, match="two variables or dimensions are called '1'"):
+        write(xr.Dataset({1: ("x", [1.0]), "1": ("x", [2.0])}), tmp_path / "bad.nc")
+
+
+def test_odd_attributes_become_json(tmp_path):
+    odd = {"nul": "a\0b", "big": 2**70, "set": {3}, "complex": 1 + 2j, "texts": ["a\0", "b"], "raw": b"a\0b"}
+    odd |= {"surrogate": "\ud800", "pair": [1j, 2j], "most": 2**64 - 1, "least": -(2**63)}
+    again = open(write(xr.Dataset({"u": ("x", [1.0, 2.0], odd)}, attrs=odd), tmp_path / "a.nc"))
+    for found in (again.attrs, again.u.attrs):
+        assert (found["nul"], found["raw"], found["big"]) == (json.dumps("a\0b"), json.dumps("a\0b"), str(2**70))
+        assert (found["set"], found["complex"], found["texts"]) == ('"{3}"', '"(1+2j)"', json.dumps(["a\0", "b"]))
+        assert (found["most"], found["least"]) == (2**64 - 1, -(2**63))
+
+
+@pytest.mark.parametrize(("key", "value"), [("k", {(1, 2): 3}), ("", 1), ("a\0", 1)])
+def test_attributes_that_cannot_be_kept(tmp_path, key, value):
+    for ds, where in ((xr.Dataset({"u": ("x", [1.0], {key: value})}), "'u': "), (xr.Dataset(attrs={key: value}), "")):
+        with pytest.raises(InputError, match=rf"bad\.nc: {where}the attribute '.*' cannot be kept") as caught:
+            write(ds, tmp_path / "bad.nc")
+        assert "\n" not in str(caught.value)
+    nothing_left(tmp_path)

@@ -73,14 +73,17 @@ def detect(contents: Contents, layout: str | None = None) -> tuple[str, str]:
 
 
 def describe(contents: Contents) -> str:
-    """Every array of a file with shape and dtype, and the line that declares it by hand."""
+    """Every array of a file with shape and dtype, and the line that declares it by hand where there is one."""
     entries = sorted(contents.entries.items())
     if not entries:
         return "it holds no arrays"
     shown = [(name if name.isprintable() else repr(name), entry) for name, entry in entries[:40]]
     listed = ", ".join(f"{name} {entry.shape} {entry.dtype}" for name, entry in shown)
     more = f" and {len(entries) - 40} more" if len(entries) > 40 else ""
-    name, largest = max(entries, key=lambda item: (item[1].dtype.kind in "fc", math.prod(item[1].shape)))
+    arrays = [(name, entry) for name, entry in entries if entry.shape]
+    if not arrays:
+        return f"it holds {listed}{more}: single values, no fields"
+    name, largest = max(arrays, key=lambda item: (item[1].dtype.kind in "fc", math.prod(item[1].shape)))
     dims = ("sample", "x", "y", "z", *(f"x{i}" for i in range(4, 40)))[: len(largest.shape)]
     return (
         f"it holds {listed}{more}; declare its dimensions by hand, such as "

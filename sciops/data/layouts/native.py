@@ -10,6 +10,8 @@ from sciops.data.layouts import Contents, Layout, Options, register
 from sciops.data.storage import plain
 from sciops.errors import LayoutError
 
+_WITHOUT_VALUES = "This is a netCDF dimension but not a netCDF variable"
+
 
 @register("native")
 class Native(Layout):
@@ -23,6 +25,10 @@ class Native(Layout):
 
     def read(self, contents: Contents, options: Options) -> xr.Dataset:
         """See `Layout.read`."""
+        for name, entry in contents.entries.items():
+            scale = entry.attributes.get("CLASS") == "DIMENSION_SCALE"
+            if scale and not str(entry.attributes.get("NAME")).startswith(_WITHOUT_VALUES):
+                contents.check_length(name)
         contents.close()
         with reading(contents.path):
             ds = xr.open_dataset(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import xarray as xr
 
 from sciops.data.assembly import assemble
@@ -31,12 +33,13 @@ class PDEBench1D(Layout):
 
     def read(self, contents: Contents, options: Options) -> xr.Dataset:
         """See `Layout.read`."""
-        times = contents.read("t-coordinate").reshape(-1)
+        n_times = math.prod(contents.entries["t-coordinate"].shape)
         steps = contents.entries["tensor"].shape[1]
-        if times.size not in (steps, steps + 1):
+        if n_times not in (steps, steps + 1):
             raise LayoutError(
-                f"{contents.path}: 't-coordinate' has {times.size} times, 'tensor' {steps}; {steps} or {steps + 1} fit"
+                f"{contents.path}: 't-coordinate' has {n_times} times, 'tensor' {steps}; {steps} or {steps + 1} fit"
             )
+        times = contents.read("t-coordinate").reshape(-1)
         parameters = {name: contents.attributes[name] for name in _PARAMETERS if name in contents.attributes}
         return assemble(
             contents,
