@@ -6,12 +6,16 @@ configuration files come from the signature and the docstring of the Python func
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import os
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from types import FrameType
 from typing import TextIO
 
 from sciops import __version__
@@ -44,7 +48,7 @@ examples:
   sciops fit darcy.h5 --inputs a --outputs u
   sciops predict darcy-fno new.h5 prediction.h5 --coverage 0.9
 """
-_BAD_INPUT, _INTERRUPTED, _PIPE_CLOSED = 2, 130, 141
+_BAD_INPUT, _INTERRUPTED, _PIPE_CLOSED, _TERMINATED = 2, 130, 141, 143
 # What the operating system or the disk refuses is no bug of ours; every other OSError keeps its traceback.
 _REFUSALS = {
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EMFILE,
@@ -55,8 +59,8 @@ _REFUSALS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
-    Bad input ends in one line on the standard error and exit code 2, an interrupt in 130, a reader of the output that
-    went away in 141 and silence; a bug keeps its traceback.
+    Bad input ends in one line on the standard error and exit code 2, an interrupt in 130, SIGTERM in 143, a reader of
+    the output that went away in 141 and silence; a bug keeps its traceback.
 
     Parameters
     ----------
@@ -83,11 +87,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
-            _dispatch(words)
+            with _terminable(words):
+                _dispatch(words)
             sys.stdout.flush()
         return 0
     except SciopsError as error:
         return _complain(f"error: {error}", _BAD_INPUT)
+    except _Terminated:
+        return _complain("terminated", _TERMINATED)
     except KeyboardInterrupt as error:
         return _complain(f"interrupted: {error}" if str(error) else "interrupted", _INTERRUPTED)
     except BrokenPipeError:
@@ -99,6 +106,28 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         where = f"{error.filename}: " if error.filename else ""
         return _complain(f"error: {where}{error.strerror}; choose another place or free this one", _BAD_INPUT)
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM came; everything is cleaned up as after an interrupt."""
+
+
+@contextlib.contextmanager
+def _terminable(words: list[str]) -> Iterator[None]:
+    """Let SIGTERM clean up what is half written; `fit` is left to its trainer, which has a way of its own."""
+    if words[:1] == ["fit"] or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_IGN)
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _dispatch(words: list[str]) -> None:

@@ -120,6 +120,8 @@ def parse(command: Command, words: Sequence[str]) -> Invocation:
         namespace = parser.parse_args(prepared)
     except (argparse.ArgumentError, jsonargparse.ArgumentError) as error:
         raise InputError(_reason(str(error), command)) from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{command.name}: --config: no text in UTF-8 ({error}); give a YAML file") from error
     namespace.pop("config", None)
     missing = [option for option in command.options if option.positional and namespace.get(option.name) is None]
     for option in missing:

@@ -33,7 +33,7 @@ def _run(call: Invocation) -> None:
     from sciops.data import write
 
     out, overwrite = call.values["out"], call.values["overwrite"]
-    require_target(out, overwrite=overwrite)
+    require_target(out, overwrite=overwrite, inputs=[call.values["file"]])
     with open_declared(call.values["file"], call.values) as ds:
         with progress().status(f"writing {out}"):
             write(ds, out, overwrite=overwrite)

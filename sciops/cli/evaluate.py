@@ -6,11 +6,15 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import xarray as xr
+
 from sciops.cli.command import Command, Invocation
 from sciops.cli.options import Option, options_of
-from sciops.cli.shared import console, declaration_options, open_declared, progress, require_target, say_json
-from sciops.data.conventions import sample_dim
+from sciops.cli.shared import console, declaration_options, open_declared, progress, require_picture, say_json
+from sciops.data.conventions import sample_dim, time_dim
 from sciops.surrogate import Surrogate, load
+from sciops.surrogate.description import Description
 
 _DESCRIPTION = """\
 Compare the predictions of a surrogate with the outputs in a file: relative error, its spread over
@@ -46,22 +50,31 @@ def command(words: Sequence[str]) -> Command:
 def _run(call: Invocation) -> None:
     values, plot = call.values, call.values["plot"]
     if plot is not None:
-        require_target(plot, overwrite=True)
+        require_picture(plot, inputs=[values["file"]])
     surrogate = load(values["surrogate"])
     shared = {name: values[name] for name in ("coverage", "steps", "resolution", "batch_size", "device", "precision")}
     with open_declared(values["file"], values) as ds:
         with progress().status("evaluating"):
             found = surrogate.evaluate(ds, **shared)
+        if values["json"]:
+            say_json(found.to_dict())
+        else:
+            console().print(found)
         if plot is not None:
-            from sciops.plotting import compare
-
             dim = sample_dim(ds)
             one = ds.isel({dim: [found.worst[1]]}) if dim is not None else ds
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # they would speak of sample 0
-                prediction = surrogate.predict(one, **shared)
-            compare(one, prediction, variable=surrogate.description.outputs[0], path=plot)
-    if values["json"]:
-        say_json(found.to_dict())
-    else:
-        console().print(found)
+                prediction = surrogate.predict(one, **{**shared, "steps": len(found.by_time) or None})
+            _draw(surrogate.description, one, prediction, plot)
+
+
+def _draw(description: Description, truth: xr.Dataset, prediction: xr.Dataset, path: Path) -> None:
+    from sciops.plotting import compare
+
+    time = time_dim(truth)
+    if description.task == "evolve" and time is not None and time not in truth.coords:
+        first = (description.history - 1) * description.stride
+        frames = first + description.stride * np.arange(1, prediction.sizes[time] + 1)
+        truth, prediction = truth.isel({time: frames}), prediction.drop_vars(time, errors="ignore")
+    compare(truth, prediction, variable=description.outputs[0], path=path)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sciops.cli.command import Command, Invocation
 from sciops.cli.options import Option
-from sciops.cli.shared import console, declaration_options, open_declared, progress, require_target, say_json
+from sciops.cli.shared import console, declaration_options, open_declared, progress, require_picture, say_json
 
 _DESCRIPTION = """\
 Show what is in a file: its layout and why it was recognised, grids, variables, their statistics, and
@@ -37,7 +37,7 @@ def _run(call: Invocation) -> None:
 
     plot = call.values["plot"]
     if plot is not None:
-        require_target(plot, overwrite=True)
+        require_picture(plot, inputs=[call.values["file"]])
     with open_declared(call.values["file"], call.values) as ds:
         with progress().status("reading"):
             found = summarise(ds, statistics=call.values["statistics"])

@@ -39,7 +39,7 @@ def command(words: Sequence[str]) -> Command:
 
 def _run(call: Invocation) -> None:
     values, out = call.values, call.values["out"]
-    require_target(out, overwrite=values["overwrite"])
+    require_target(out, overwrite=values["overwrite"], inputs=[values["file"]])
     surrogate = load(values["surrogate"])
     shared = ("coverage", "steps", "resolution", "overwrite", "batch_size", "device", "precision")
     options = {name: values[name] for name in shared}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from rich.console import Console
 
 import sciops.data
 from sciops.cli.options import Option, options_of
-from sciops.errors import DataError
+from sciops.errors import DataError, InputError
 
 _DECLARATION = ("layout", "sample_dim", "dims", "coords", "kinds", "trust_links")
 _PIPE_WIDTH = 160
@@ -53,15 +54,20 @@ def open_declared(path: Path, values: Mapping[str, Any]) -> xr.Dataset:
     return sciops.data.open(path, **{name: values[name] for name in _DECLARATION})
 
 
-def require_target(path: Path, *, overwrite: bool) -> None:
-    """Refuse a file that cannot be written, before the work that would be lost.
+def require_target(path: Path, *, overwrite: bool, inputs: Sequence[Path] = ()) -> None:
+    """Refuse a file that cannot be written, or is one of `inputs` or in one, before the work that would be lost.
 
     Raises
     ------
     DataError
-        If it exists, is a folder, or its folder is missing or may not be written to.
+        If it exists, is a folder or what is read, or its folder is missing or may not be written to.
     """
     path = path.expanduser().absolute()
+    for given in inputs:
+        place, found = (Path(os.path.realpath(each)) for each in (given.expanduser(), path))
+        with contextlib.suppress(OSError):
+            if place.samefile(found) or place in found.parents:
+                raise DataError(f"{path}: {given} is read, and would be overwritten; give another name to write to")
     if path.is_dir():
         raise DataError(f"{path}: a folder; give the name of a file to write")
     if path.exists() and not overwrite:
@@ -70,6 +76,21 @@ def require_target(path: Path, *, overwrite: bool) -> None:
         raise DataError(f"{path}: cannot be written, there is no folder {path.parent}; create it first")
     if not os.access(path.parent, os.W_OK):
         raise DataError(f"{path}: cannot be written, no permission in {path.parent}; choose another folder")
+
+
+def require_picture(path: Path, *, inputs: Sequence[Path]) -> None:
+    """Refuse a picture of an unknown kind, or that cannot be written.
+
+    Raises
+    ------
+    InputError
+        If the ending is none of a picture.
+    DataError
+        As for `require_target`.
+    """
+    if path.suffix.lower() not in ("", ".png", ".pdf", ".svg"):
+        raise InputError(f"--plot: {path} ends in {path.suffix!r}; expected .png, .pdf or .svg")
+    require_target(path if path.suffix else path.with_suffix(".png"), overwrite=True, inputs=inputs)
 
 
 def console() -> Console:

@@ -204,8 +204,7 @@ def _coordinate(contents: Contents, dim: str, size: int, value: Any) -> xr.Varia
         entry = contents.entries[value]
         if math.prod(entry.shape) != size:
             raise LayoutError(
-                f"{contents.path}: {where} are {value!r} of shape {entry.shape} and dtype {entry.dtype}; {size} numbers "
-                f"are needed"
+                f"{contents.path}: {where} have shape {entry.shape} and dtype {entry.dtype}; {size} numbers are needed"
             )
         attributes = {k: v for k, v in entry.attributes.items() if k in ("units", "long_name")}
         value = contents.read(value)

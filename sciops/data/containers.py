@@ -145,8 +145,8 @@ def _open_npz(path: str, mode: str = "r") -> _Arrays:
                 declared = stream.tell() + math.prod(shape) * dtype.itemsize
                 if declared != member.file_size or (stored and member.compress_size != member.file_size):
                     raise DataError(
-                        f"{path}: {name!r} declares the shape {shape} of {dtype}, {declared} bytes with its header, but "
-                        f"holds {member.file_size}: truncated or corrupt; get the file anew"
+                        f"{path}: {name!r} declares the shape {shape} of {dtype}, {declared} bytes with its header, "
+                        f"but holds {member.file_size}: truncated or corrupt; get the file anew"
                     )
                 if stored and math.prod(shape) > 0:
                     arrays[name] = _mapped(path, member, stream.tell(), shape, fortran, dtype)

@@ -58,8 +58,8 @@ def check_names(names: Iterable[Any], path: Path) -> None:
     for name in map(str, names):
         if name in ("", ".", "..") or "/" in name or not _storable(name):
             raise InputError(
-                f"{path}: a variable or dimension is called {name!r}; netCDF4 names are not empty and hold no / or NUL, "
-                f"rename it by ds.rename"
+                f"{path}: a variable or dimension is called {name!r}; names hold no / or NUL and are not "
+                f"empty, rename it by ds.rename"
             )
         if name in seen:
             raise InputError(f"{path}: two variables or dimensions are called {name!r}; rename one by ds.rename")

@@ -242,8 +242,8 @@ class FunctionDataset(Dataset[dict[str, Tensor]]):
         Returns
         -------
         dict
-            ``x`` (b, in_channels, *space), ``y`` (b, out_channels, *space) if there are outputs, ``index`` (b,) int64 and, if there are
-            parameters, ``parameters`` (b, p).
+            ``x`` (b, in_channels, *space), ``y`` (b, out_channels, *space) if there are outputs,
+            ``index`` (b,) int64 and, if there are parameters, ``parameters`` (b, p).
 
         Raises
         ------

@@ -293,7 +293,7 @@ class Normaliser(nn.Module):
     std: Tensor
 
     def __init__(
-        self, mean: Float[Tensor, " channel"], std: Float[Tensor, "channel"], names: Sequence[str] | None = None
+        self, mean: Float[Tensor, " channel"], std: Float[Tensor, " channel"], names: Sequence[str] | None = None
     ) -> None:
         super().__init__()
         self.names = tuple(map(str, range(len(mean)))) if names is None else tuple(names)

@@ -16,8 +16,8 @@ Where no axis is called x, y or z, these letters stand for the first, second and
 
 What mirroring does to node i of an axis of N nodes depends on its kind. Closed and cell: node N-1-i. Periodic: node
 (N-i) mod N. Left: nodes 1 ... N-1 go to N-i; the mirror image of node 0 is node N, which is not stored, so node 0
-keeps its value, which loses nothing where the values at both ends agree, as those of outputs under a Dirichlet condition
-do; inputs take the value stored nearest to node N instead.
+keeps its value, which loses nothing where the values at both ends agree, as those of outputs under a Dirichlet
+condition do; inputs take the value stored nearest to node N instead.
 """
 
 from __future__ import annotations
@@ -327,9 +327,7 @@ def _check_shape(t: Tensor, grid: Grid) -> None:
         raise DomainError(f"values of shape {tuple(t.shape)} are not on the grid of shape {grid.shape}")
 
 
-def _moved(
-    t: Tensor, members: Sequence[tuple[Symmetry, Tensor]], *, ends: Literal["keep", "nearest"]
-) -> Tensor:
+def _moved(t: Tensor, members: Sequence[tuple[Symmetry, Tensor]], *, ends: Literal["keep", "nearest"]) -> Tensor:
     moved = torch.empty_like(t)
     for element, rows in members:
         moved[rows] = element.apply(t[rows], ends=ends)

@@ -74,6 +74,10 @@ class Description:
         Of the training inputs, outputs and parameters.
     symmetries
         Symmetries over which predictions are averaged.
+    units
+        Units of the variables, and of the time dimension by its name, where the training file states them.
+    labels
+        Labels of the components of variables, by variable, where the training file has them.
     provenance
         Versions, fingerprint of the data, options of the training, sizes of the splits and skill: for people, and to
         tell whether a finished run is the one asked for.
@@ -91,6 +95,8 @@ class Description:
     statistics: DatasetStatistics
     times: tuple[float, ...] | None = None
     symmetries: tuple[str, ...] = ()
+    units: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, list[str]] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -139,11 +145,73 @@ class Description:
             values["times"] = None if values["times"] is None else tuple(values["times"])
             if values["task"] not in get_args(Task):
                 raise ValueError(f"unknown task {values['task']!r}")
-            return cls(**values)
+            found = cls(**values)
+            _check(found)
+            return found
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ModelError(
                 f"the description of the surrogate is damaged ({error}); save the surrogate again"
             ) from error
+
+
+def _check(found: Description) -> None:
+    """Refuse entries of a wrong type, or that do not go together.
+
+    Raises
+    ------
+    ValueError
+        Names the entry.
+    """
+
+    def whole(value: Any) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+    def number(value: Any) -> bool:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+    def names(values: Any) -> bool:
+        return all(isinstance(value, str) for value in values)
+
+    statistics, y = found.statistics, len(found.statistics.y.names)
+    right = {
+        "history": whole(found.history),
+        "stride": whole(found.stride),
+        "inputs": names(found.inputs) and bool(found.inputs),
+        "outputs": names(found.outputs) and bool(found.outputs),
+        "parameters": names(found.parameters) and bool(found.parameters) == (statistics.parameters is not None),
+        "symmetries": names(found.symmetries),
+        "variables": tuple(variable.name for variable in found.variables) == found.outputs
+        and all(
+            (v.components is None or (len(v.components) == 2 and names(v.components[:1]) and whole(v.components[1])))
+            and (v.frames is None or whole(v.frames))
+            and isinstance(v.attributes, dict)
+            for v in found.variables
+        ),
+        "time_step": found.time_step is None or (number(found.time_step) and found.time_step != 0),
+        "times": found.times is None or all(map(number, found.times)),
+        "units": isinstance(found.units, dict) and names(found.units.values()),
+        "labels": isinstance(found.labels, dict) and all(names(each) for each in found.labels.values()),
+        "provenance": isinstance(found.provenance, dict),
+    }
+    for name, fits in right.items():
+        if not fits:
+            raise ValueError(f"{name} is {getattr(found, name)!r}, which is of a wrong type or fits no other entry")
+    if y != found.channels and (found.task == "map" or y % found.channels):
+        raise ValueError(f"statistics are of {y} output channels, and the variables have {found.channels}")
+
+
+def units_of(ds: xr.Dataset, names: tuple[str, ...]) -> dict[str, str]:
+    """Units of variables and of the time dimension, where they are stated."""
+    time = time_dim(ds)
+    stated = (*names, time) if time is not None and time in ds.coords else names
+    found = {name: str(ds[name].attrs.get("units", "")).strip() for name in stated if name in ds.variables}
+    return {name: units for name, units in found.items() if units}
+
+
+def labels_of(ds: xr.Dataset, names: tuple[str, ...]) -> dict[str, list[str]]:
+    """Labels of the components of variables, where there are any."""
+    dims = {name: channel_dim(ds, name) for name in names if name in ds.data_vars}
+    return {name: [str(label) for label in ds[dim].values] for name, dim in dims.items() if dim in ds.coords}
 
 
 def output_variables(ds: xr.Dataset, names: tuple[str, ...], *, task: Task) -> tuple[OutputVariable, ...]:

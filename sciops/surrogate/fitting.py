@@ -20,7 +20,16 @@ from sciops.data.selection import variable_names
 from sciops.data.statistics import Normaliser
 from sciops.errors import InputError, SkillWarning
 from sciops.surrogate.assessment import calibrated_band, measured_policy, measured_skill
-from sciops.surrogate.description import Description, Task, output_variables, provenance_of, time_step_of, times_of
+from sciops.surrogate.description import (
+    Description,
+    Task,
+    labels_of,
+    output_variables,
+    provenance_of,
+    time_step_of,
+    times_of,
+    units_of,
+)
 from sciops.surrogate.network import network_of
 from sciops.surrogate.request import (
     check_symmetries,
@@ -32,7 +41,7 @@ from sciops.surrogate.request import (
     require_numbers,
     require_same,
 )
-from sciops.surrogate.scaling import output_scale, training_statistics
+from sciops.surrogate.scaling import check_float32, output_scale, training_statistics
 from sciops.surrogate.surrogate import Surrogate
 from sciops.training.physical import Rollout
 from sciops.training.ranks import is_first_process
@@ -98,7 +107,8 @@ def fit(
         ``"map"``: inputs to outputs. ``"evolve"``: the last `history` frames to the next ones, stepped in time.
     model
         ``"fno"``, ``"unet"`` or another name of `sciops.operators.registry`; or a module
-        ``model(x)`` (``model(x, parameters)`` with parameters) between normalised fields ``(batch, channel, *space)``.
+        ``model(x)`` (``model(x, parameters)`` with parameters) between normalised fields ``(batch, channel, *space)``,
+        of which a copy is trained: yours keeps its weights, and several fits share none.
     modes, width, layers
         Size of a named model: highest frequency kept, for all axes or one per axis; channels; layers. None: what
         suits the grid.
@@ -252,7 +262,9 @@ def fit(
         if evolve
         else None
     )
-    statistics = training_statistics(train_set, rollout)
+    statistics = training_statistics(train_set.astype(torch.float64), rollout)
+    if dtype == torch.float32:
+        check_float32(statistics, whole.file)
     variables = output_variables(ds, output_names, task=task)
     description = Description(
         inputs=input_names,
@@ -265,6 +277,8 @@ def fit(
         variables=variables,
         time_step=time_step_of(ds, stride) if evolve else None,
         times=None if evolve else times_of(ds, variables),
+        units=units_of(ds, (*input_names, *output_names, *whole.parameters)),
+        labels=labels_of(ds, (*input_names, *whole.parameters)),
         statistics=statistics,
         symmetries=moves,
         provenance=provenance

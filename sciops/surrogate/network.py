@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from typing import Any
 
@@ -26,14 +27,18 @@ def network_of(
     layers: int | None,
     seed: int,
 ) -> nn.Module:
-    """The module to train: the one given, or a named one in the size that suits the data."""
+    """The module to train: a copy of the one given, or a named one in the size that suits the data."""
     chosen: dict[str, Any] = {"modes": modes, "width": width, "layers": layers}
     if isinstance(model, nn.Module):
         for name, value in chosen.items():
             if value is not None:
                 raise InputError(f"{name} is for a model given by name; this module has its own")
-        try_module(model, data, out_channels)
-        return model
+        try:
+            own = copy.deepcopy(model)
+        except (RuntimeError, TypeError) as error:
+            raise ModelError(f"{type(model).__name__} cannot be copied ({error}); train a module that can") from error
+        try_module(own, data, out_channels)
+        return own
     if not isinstance(model, str):
         raise InputError(f"model is {model!r}; give the name of an operator, or a module (an instance)")
     kind = operators.registry[model]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,11 @@ from sciops.data.conventions import sample_dim, time_dim
 from sciops.data.files import open as open_file
 from sciops.data.function_dataset import FunctionDataset
 from sciops.data.writing import StreamWriter, write
-from sciops.errors import InputError
+from sciops.errors import DataError, InputError
 from sciops.surrogate.description import Description
 
 _IN_MEMORY = 2 << 30
+_ONE_SAMPLE = 2 << 30
 
 
 class OutputTemplate:
@@ -107,8 +110,66 @@ class OutputTemplate:
         return self.description.task == "evolve" or frames is not None
 
 
+def check_size(one: int, samples: int, *, in_memory: bool) -> None:
+    """Refuse a prediction that takes more memory than is sane, of `one` bytes per sample.
+
+    Raises
+    ------
+    InputError
+        If a sample, or in memory the whole, is too large.
+    """
+    if one > _ONE_SAMPLE:
+        raise InputError(
+            f"one sample of the prediction takes about {one / 2**30:.1f} GiB, more than {_ONE_SAMPLE >> 30} GiB; "
+            f"ask for fewer steps or a coarser grid"
+        )
+    if in_memory and one * samples > _IN_MEMORY:
+        raise InputError(
+            f"the prediction takes about {one * samples / 2**30:.1f} GiB; name a file to write it to "
+            f"(output='prediction.nc')"
+        )
+
+
+def check_names(ds: xr.Dataset, description: Description) -> None:
+    """Refuse outputs whose error band would have the name of something else.
+
+    Raises
+    ------
+    InputError
+        Names both.
+    """
+    taken = {*description.outputs, *map(str, ds.coords), *map(str, ds.dims)}
+    for name in description.outputs:
+        for end in ("lower", "upper"):
+            if f"{name}_{end}" in taken:
+                raise InputError(
+                    f"the error band of {name!r} would be called {name}_{end!s}, which is the name of another variable "
+                    f"of the prediction; leave coverage out, or rename that variable and fit again"
+                )
+
+
+def check_target(path: Path, ds: xr.Dataset, data: object) -> None:
+    """Refuse to write over the file that is read, or into the folder of a surrogate.
+
+    Raises
+    ------
+    DataError
+        Names the file.
+    """
+    path = path.expanduser()
+    sources = {ds.encoding.get("source"), *(v.encoding.get("source") for v in ds.variables.values())}
+    sources |= {data} if isinstance(data, str | Path) else set()
+    for source in (str(each) for each in sources if each):
+        with contextlib.suppress(OSError):
+            if os.path.samefile(os.path.expanduser(source), path):
+                raise DataError(f"{path}: the file that is read; give another name to write to")
+    for folder in Path(os.path.realpath(path)).parents:
+        if (folder / "surrogate.json").is_file():
+            raise DataError(f"{path}: inside the surrogate {folder}; write to another folder")
+
+
 def gathered(
-    blocks: Iterator[xr.Dataset], *, sample: str, alone: bool, count: int, size: int, path: Path | None, overwrite: bool
+    blocks: Iterator[xr.Dataset], *, sample: str, alone: bool, count: int, path: Path | None, overwrite: bool
 ) -> xr.Dataset:
     """All blocks of samples as one data set, in memory or, with a path, in a file written block by block.
 
@@ -120,22 +181,16 @@ def gathered(
         The sample dimension.
     alone
         Whether there is one sample that has no such dimension in the data; then the result has none either.
-    count, size
-        Number of samples, and bytes of all of them.
+    count
+        Number of samples.
     path, overwrite
         The file, and whether it may replace another.
 
     Raises
     ------
-    InputError
-        If the whole does not fit in memory.
     DataError
         If the file exists or cannot be written.
     """
-    if path is None and size > _IN_MEMORY:
-        raise InputError(
-            f"the prediction takes about {size / 2**30:.1f} GiB; name a file to write it to (output='prediction.nc')"
-        )
     if alone:
         (one,) = blocks
         one = one.isel({sample: 0})

@@ -13,8 +13,8 @@ from sciops.data.conventions import origin, sample_dim, space_dims, time_dim
 from sciops.data.domain import Grid
 from sciops.data.files import open as open_file
 from sciops.data.function_dataset import FunctionDataset
-from sciops.data.statistics import Statistics
 from sciops.errors import DataError, DomainError, InputError
+from sciops.surrogate.compatibility import check_channels, check_frames, check_labels, check_units
 from sciops.surrogate.description import Description, time_step_of
 
 _BLOCK_BYTES = 1 << 28
@@ -78,28 +78,6 @@ def check_times(ds: xr.Dataset, description: Description) -> None:
         )
 
 
-def check_channels(data: FunctionDataset, description: Description) -> None:
-    """Refuse inputs that do not give the channels trained on.
-
-    Raises
-    ------
-    DataError
-        Names the counts and the first channel that differs.
-    """
-    for found, statistics in (
-        (data.input_names, description.statistics.x),
-        (data.parameter_names, description.statistics.parameters),
-    ):
-        known = () if statistics is None else statistics.names
-        if len(found) != len(known):
-            differing = next(iter(sorted(set(known) ^ set(found))), "")
-            raise DataError(
-                f"{data.file}: {', '.join((*data.inputs, *data.parameters))} give {len(found)} channels and the "
-                f"surrogate was trained on {len(known)} (one of them has {differing!r}, the other has not); "
-                f"give components and frames as in training"
-            )
-
-
 def block_size(batch_size: int, values: int) -> int:
     """How many items go together: `batch_size`, fewer where items of that many numbers take too much memory.
 
@@ -137,8 +115,8 @@ def check_grid(grid: Grid, description: Description, file: str) -> None:
             )
 
 
-def batches(data: FunctionDataset, items: Sequence[int], size: int) -> Iterator[dict[str, Tensor]]:
-    """The items in blocks of at most `size`; values that are not finite are refused.
+def batches(data: FunctionDataset, items: Sequence[int], size: int, dtype: torch.dtype) -> Iterator[dict[str, Tensor]]:
+    """The items in blocks of at most `size`; values that are not finite, also in `dtype`, are refused.
 
     Raises
     ------
@@ -147,49 +125,20 @@ def batches(data: FunctionDataset, items: Sequence[int], size: int) -> Iterator[
     """
     for start in range(0, len(items), size):
         batch = data.batch(items[start : start + size])
-        if not all(bool(batch[name].isfinite().all()) for name in ("x", "parameters") if name in batch):
+        present = [name for name in ("x", "parameters", "y") if name in batch]
+        if not all(bool(batch[name].isfinite().all()) for name in present):
             data.check_finite()
-        yield batch
-
-
-class RangeMonitor:
-    """Watches whether inputs leave the range of the training data by more than a part of its width."""
-
-    def __init__(self, description: Description) -> None:
-        self._known = {"x": description.statistics.x, "parameters": description.statistics.parameters}
-        self._worst: tuple[float, str] = (0.0, "")
-
-    def see(self, batch: dict[str, Tensor], first_sample: int) -> None:
-        """Look at one batch, whose first item is sample `first_sample`."""
-        for role, statistics in self._known.items():
-            if statistics is not None and role in batch:
-                self._compare(
-                    batch[role].double().flatten(2) if role == "x" else batch[role].double(), statistics, first_sample
+        for role in present:
+            if role != "y" and not bool(batch[role].to(dtype).isfinite().all()):
+                names = data.input_names if role == "x" else data.parameter_names
+                row, channel = (~batch[role].to(dtype).isfinite()).nonzero()[0, :2].tolist()
+                sample = int(data.groups[int(batch["index"][row])])
+                value = float(batch[role][row, channel].abs().max())
+                raise DataError(
+                    f"{data.file}: {names[channel]} reaches {value:.4g} in sample {sample}, which is infinite in "
+                    f'float32; compute with precision="64"'
                 )
-
-    def _compare(self, values: Tensor, known: Statistics, first_sample: int) -> None:
-        low, high = (values.amin(-1), values.amax(-1)) if values.ndim == 3 else (values, values)
-        width = torch.where(known.maximum > known.minimum, known.maximum - known.minimum, known.maximum.abs() + 1e-30)
-        beyond = torch.maximum((known.minimum - low) / width, (high - known.maximum) / width)
-        largest, where = beyond.flatten().max(0)
-        if float(largest) > max(0.05, self._worst[0]):
-            sample, channel = divmod(int(where), beyond.shape[1])
-            under = known.minimum[channel] - low[sample, channel] > high[sample, channel] - known.maximum[channel]
-            value = float((low if under else high)[sample, channel])
-            self._worst = (
-                float(largest),
-                f"{known.names[channel]} reaches {value:.4g} in sample {first_sample + sample}, and training saw "
-                f"{float(known.minimum[channel]):.4g} to {float(known.maximum[channel]):.4g}",
-            )
-
-    @property
-    def message(self) -> str | None:
-        """What to warn of, or None."""
-        if not self._worst[1]:
-            return None
-        return (
-            f"outside the training range: {self._worst[1]}; the prediction is an extrapolation without its error bound"
-        )
+        yield batch
 
 
 def require_steps(steps: int | None, available: int, description: Description) -> int:
@@ -235,7 +184,10 @@ def source_of(
         dtype=torch.float64,
     )
     check_grid(data.grid, description, data.file)
+    check_frames(ds, description)
     check_channels(data, description)
+    check_labels(ds, description)
+    check_units(ds, data.grid, description)
     if evolve:
         check_times(ds, description)
     return data

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import numbers
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -120,7 +121,7 @@ def finished_run(
     """
     if not (folder / "surrogate" / "surrogate.json").is_file():
         return None
-    finished = load(folder, model=model if isinstance(model, nn.Module) else None)
+    finished = load(folder, model=copy.deepcopy(model) if isinstance(model, nn.Module) else None)
     require_same(folder, {name: getattr(finished.description, name) for name in described}, described)
     require_same(folder, finished.description.provenance.get("options", {}), options)
     return finished

@@ -36,10 +36,12 @@ _LARGEST_JSON = 64 << 20
 
 def save(surrogate: Surrogate, path: Path, *, overwrite: bool) -> Path:
     """See `Surrogate.save`."""
-    path = path.expanduser().absolute()
+    given = path.expanduser().absolute()
+    path = Path(os.path.realpath(given))
     if path.exists() and not (overwrite and (path / _JSON).is_file()):
         remedy = "choose another name" if overwrite else "choose another name or pass overwrite=True"
         raise ModelError(f"{path} exists{' and is no saved surrogate' if overwrite else ''}; {remedy}")
+    _require_own(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         temporary.mkdir(parents=True)
@@ -54,7 +56,19 @@ def save(surrogate: Surrogate, path: Path, *, overwrite: bool) -> Path:
         raise ModelError(f"{path}: the surrogate cannot be written ({error}); nothing was left there") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return path
+    return given
+
+
+def _require_own(path: Path) -> None:
+    """Refuse to replace a folder that holds what no surrogate has written."""
+    if not path.exists():
+        return
+    others = sorted(entry.name for entry in path.iterdir() if entry.name not in (_JSON, _WEIGHTS, _BAND))
+    if others:
+        raise ModelError(
+            f"{path} also holds {', '.join(others[:5])}, which would be lost with the folder; choose another name or "
+            f"move {'it' if len(others) == 1 else 'them'} away"
+        )
 
 
 def _put(temporary: Path, path: Path) -> None:
@@ -92,7 +106,7 @@ def load(path: str | Path, *, model: nn.Module | None = None, device: str = "cpu
     Raises
     ------
     ModelError
-        If there is no surrogate, it is damaged, needs `model`, or does not fit it.
+        If there is no surrogate, it is damaged, needs `model`, or was trained with another class.
 
     Examples
     --------
@@ -111,6 +125,8 @@ def load(path: str | Path, *, model: nn.Module | None = None, device: str = "cpu
         rollout = None if contents["rollout"] is None else Rollout(**contents["rollout"])
         if (rollout is None) == (description.task == "evolve"):
             raise ValueError(f"the task {description.task!r} does not go with the rollout {contents['rollout']}")
+        if rollout is not None and rollout.history != description.history:
+            raise ValueError(f"history is {description.history}, and that of the rollout is {rollout.history}")
         policy = ResolutionPolicy.from_dict(contents["policy"])
         operator = PhysicalOperator(
             _model(folder, contents["model"], model),
@@ -158,8 +174,24 @@ def _model_entry(model: nn.Module) -> dict[str, Any]:
     return {"name": name, "configuration": model.configuration()}
 
 
+def _require_class(folder: Path, entry: dict[str, Any], given: nn.Module) -> None:
+    """Refuse a module of another class than the one that was trained."""
+    name = entry.get("name")
+    known = (
+        operators.registry[name].__name__
+        if isinstance(name, str) and name in operators.registry
+        else entry.get("class")
+    )
+    if type(given).__name__ != known:
+        raise ModelError(
+            f"{folder}: trained with the class {known!r}, and model is of the class {type(given).__name__!r}; "
+            f"pass {'one of that class' if name is None else 'no model'}"
+        )
+
+
 def _model(folder: Path, entry: dict[str, Any], given: nn.Module | None) -> nn.Module:
     if given is not None:
+        _require_class(folder, entry, given)
         return given
     if entry.get("name") is None:
         raise ModelError(

@@ -16,14 +16,14 @@ from torch import Tensor
 
 from sciops.data.domain import Grid
 from sciops.data.function_dataset import FunctionDataset
-from sciops.errors import ExtrapolationWarning, InputError
+from sciops.errors import ExtrapolationWarning, InputError, ResolutionWarning
 from sciops.surrogate.application import computing, served
 from sciops.surrogate.calibration import ConformalBand
 from sciops.surrogate.description import Description
 from sciops.surrogate.evaluation import Accumulator, Evaluation
-from sciops.surrogate.output import OutputTemplate, gathered
+from sciops.surrogate.monitors import FiniteMonitor, RangeMonitor
+from sciops.surrogate.output import OutputTemplate, check_names, check_size, check_target, gathered
 from sciops.surrogate.prediction import (
-    RangeMonitor,
     batches,
     block_size,
     check_times,
@@ -117,7 +117,8 @@ class Surrogate:
             without a sample dimension is one sample.
         coverage
             Adds variables ``<name>_lower`` and ``<name>_upper``: a band that holds the whole field (over all steps)
-            with this probability.
+            with this probability. That holds on the training grid only (attribute ``coverage_calibrated_on``); on
+            another grid the band is interpolated and not calibrated, which is said in a warning.
         steps
             Frames to predict, for an evolution; None: as many as `data` has after the first ones, at least one.
         resolution
@@ -141,9 +142,9 @@ class Surrogate:
         Warns
         -----
         ExtrapolationWarning
-            If inputs leave the range of the training data.
+            If inputs leave the range of the training data, or predictions are not finite.
         ResolutionWarning
-            On a grid that was not trained on: what was done and why.
+            On a grid that was not trained on: what was done and why, and that the error band is not calibrated there.
 
         Raises
         ------
@@ -167,23 +168,32 @@ class Surrogate:
         source = source_of(first_frames(ds, self.description) if evolve else ds, self.description, outputs=())
         if evolve:
             check_times(ds, self.description)
+        fields = 1 if coverage is None else 3
+        one_sample = 8 * fields * count * self.description.channels * math.prod(source.grid.shape)
+        check_size(one_sample, len(source), in_memory=output is None)
+        if output is not None:
+            check_target(Path(output), ds, data)
+        if coverage is not None:
+            check_names(ds, self.description)
         choice = chosen(resolution, self.policy, grid=source.grid, training=self.grid)
         band = self._band(coverage, count, source.grid)
-        fields = 1 if band is None else 3
         values = (fields + 1) * count * self.description.channels * math.prod(source.grid.shape)
         together = block_size(batch_size, values)
         template = OutputTemplate(ds, source, self.description, steps=count)
         template.attributes |= {"predicted_by": repr(self), "resolution": choice}
-        template.attributes |= {} if coverage is None else {"coverage": coverage}
-        monitor = RangeMonitor(self.description)
+        if coverage is not None:
+            trained_on = " x ".join(map(str, self.grid.shape))
+            template.attributes |= {"coverage": coverage, "coverage_calibrated_on": trained_on}
+        monitor, finite = RangeMonitor(self.description), FiniteMonitor(self.description, steps=count)
 
         def blocks() -> Iterator[xr.Dataset]:
             compute = computing(self.operator, device, precision)
             apply = self._apply(compute.operator, source.grid, steps=count, choice=choice)
             start = 0
-            for batch in batches(source, range(len(source)), together):
+            for batch in batches(source, range(len(source)), together, compute.dtype):
                 monitor.see(batch, start)
                 values = compute.run(apply, batch).numpy()
+                finite.see(values, start)
                 parts: dict[str, NDArray[Any]] = {"": values}
                 if band is not None:
                     half = band.astype(values.dtype)
@@ -196,12 +206,12 @@ class Surrogate:
             sample=template.sample,
             alone=alone,
             count=len(source),
-            size=8 * fields * len(source) * count * self.description.channels * math.prod(source.grid.shape),
             path=None if output is None else Path(output),
             overwrite=overwrite,
         )
-        if monitor.message is not None:
-            warnings.warn(monitor.message, ExtrapolationWarning, stacklevel=2)
+        for message in (monitor.message, finite.message):
+            if message is not None:
+                warnings.warn(message, ExtrapolationWarning, stacklevel=2)
         return result
 
     def evaluate(
@@ -337,7 +347,7 @@ class Surrogate:
         batch_size = block_size(batch_size, 3 * steps * self.description.channels * math.prod(source.grid.shape))
         compute = computing(self.operator, device, precision)
         apply = self._apply(compute.operator, source.grid, steps=steps, choice=choice)
-        for batch in batches(source, firsts, batch_size):
+        for batch in batches(source, firsts, batch_size, compute.dtype):
             yield compute.run(apply, batch).double(), batch["y"]
 
     def _apply(self, operator: PhysicalOperator, grid: Grid, *, steps: int, choice: Choice) -> Apply:
@@ -350,5 +360,13 @@ class Surrogate:
         if self.band is None:
             raise InputError(
                 "this surrogate has no error band: it was fitted with calibration=0; fit it with calibration data"
+            )
+        if grid.shape != self.grid.shape:
+            size, trained = (" x ".join(map(str, each.shape)) for each in (grid, self.grid))
+            warnings.warn(
+                f"the error band is calibrated on {trained} points and not on these {size}: there it may hold fields "
+                f"with another probability than {coverage:g}",
+                ResolutionWarning,
+                stacklevel=3,
             )
         return self.band.half_width(coverage, frames=frames, training=self.grid, grid=grid)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import zlib
+
 import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
@@ -21,7 +24,9 @@ def test_agrees_with_scipy(tmp_path, compressed):
         "none": np.zeros((0, 3)),
         "logical": rng.normal(size=(3, 3)) > 0,
         "a": np.float64(1),
-        **{name: rng.integers(0, 100, (2, 3)).astype(name) for name in ("i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8")},
+        **{
+            name: rng.integers(0, 100, (2, 3)).astype(name) for name in ("i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8")
+        },
     }
     path = tmp_path / "a.mat"
     savemat(path, {**written, "text": "abc", "structure": {"k": 1.0}}, do_compression=compressed)
@@ -68,7 +73,5 @@ def test_altered_bytes_never_crash(tmp_path, compressed):
         for at in rng.integers(126, min(len(content), 260), 3):
             broken[at] = int(rng.integers(0, 256))
         (tmp_path / "b.mat").write_bytes(broken)
-        try:
+        with contextlib.suppress(ValueError, OverflowError, zlib.error):
             read_matlab(tmp_path / "b.mat")
-        except Exception as error:
-            assert isinstance(error, ValueError | OverflowError) or type(error).__name__ == "error", error  # noqa: PT017

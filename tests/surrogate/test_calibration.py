@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from sciops.data import Field
-from sciops.errors import InputError
+from sciops.errors import InputError, ResolutionWarning
 from sciops.surrogate import Surrogate
 from sciops.surrogate.calibration import ConformalBand
 
@@ -125,7 +125,8 @@ def test_steps_beyond_the_calibration_have_no_band(stepper: Surrogate, make: Any
 
 
 def test_the_band_follows_another_grid(line: Surrogate, make: Any) -> None:
-    fine = line.predict(make.waves(32), coverage=0.5, resolution="native")
+    with pytest.warns(ResolutionWarning, match="not on these 32"):
+        fine = line.predict(make.waves(32), coverage=0.5, resolution="native")
     coarse = line.predict(make.waves(), coverage=0.5)
     width = (fine.u_upper - fine.u).values[:, ::2]
     np.testing.assert_allclose(width, (coarse.u_upper - coarse.u).values, rtol=1e-4, atol=1e-6)

@@ -365,12 +365,6 @@ def test_a_stream_that_fails_leaves_nothing(
     line.predict(make.waves(), output=tmp_path / "u.nc", overwrite=True)
 
 
-def test_a_file_may_be_replaced_by_its_prediction(line: Surrogate, make: Any, tmp_path: Path) -> None:
-    path = sciops.data.write(make.waves(), tmp_path / "waves.nc")
-    found = line.predict(path, output=path, overwrite=True, batch_size=8)
-    np.testing.assert_allclose(found.u.values, line.predict(make.waves()).u.values, rtol=0, atol=1e-6)
-
-
 def test_what_does_not_fit_in_memory_needs_a_file(line: Surrogate, make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sciops.surrogate.output._IN_MEMORY", 1000)
     with pytest.raises(InputError, match="name a file to write it to"):

@@ -142,7 +142,7 @@ def test_a_module_of_ones_own(fitted: Any, make: Any, tmp_path: Path) -> None:
     assert sciops.load(path, model=Mine()).predict(ds).identical(surrogate.predict(ds))
     with pytest.raises(ModelError, match=r"the weights do not fit the model .*size mismatch"):
         sciops.load(path, model=Mine(5))
-    with pytest.raises(ModelError, match="the weights do not fit the model"):
+    with pytest.raises(ModelError, match="class 'Mine', and model is of the class 'Conv1d'"):
         sciops.load(path, model=torch.nn.Conv1d(1, 1, 1))
 
 
@@ -315,3 +315,44 @@ def test_a_data_file_is_no_surrogate(make: Any, tmp_path: Path, line: Surrogate)
         sciops.load(path)
     with pytest.raises(DataError, match="a folder, not a file"):
         line.predict(line.save(tmp_path / "s"))
+
+
+def test_only_what_save_wrote_is_replaced(line: Surrogate, saved: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(saved)
+    line.save(tmp_path / "link", overwrite=True)
+    assert (tmp_path / "link").is_symlink() and sciops.load(saved).grid == line.grid
+    (saved / "notes.txt").write_text("mine")
+    for path in (saved, tmp_path / "link"):
+        with pytest.raises(ModelError, match=r"saved also holds notes\.txt, which would be lost"):
+            line.save(path, overwrite=True)
+    assert (saved / "notes.txt").read_text() == "mine"
+
+
+def test_two_fits_with_one_module_share_no_weights(fitted: Any, make: Any) -> None:
+    module = Mine()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    first, second = (fitted(make.waves(), inputs="a", outputs="u", model=module) for _ in range(2))
+    assert all(torch.equal(value, module.state_dict()[name]) for name, value in before.items())
+    assert first.model is not second.model and first.model is not module
+
+
+@pytest.mark.parametrize(
+    ("entry", "value", "message"),
+    [
+        ("history", 2.5, "history is 2.5"),
+        ("history", 3, "history is 3, and that of the rollout is 2"),
+        ("stride", 0, "stride is 0"),
+        ("outputs", ["v", "u"], "variables is"),
+        ("parameters", [], "parameters is"),
+        ("time_step", "0.1", "time_step is '0.1'"),
+        ("times", ["a"], "times is"),
+        ("units", ["K"], "units is"),
+    ],
+)
+def test_a_description_that_does_not_fit_itself(
+    stepper: Surrogate, tmp_path: Path, entry: str, value: Any, message: str
+) -> None:
+    folder = stepper.save(tmp_path / "stepper")
+    change(folder, lambda contents: contents["description"].update({entry: value}))
+    with pytest.raises(ModelError, match=message):
+        sciops.load(folder)

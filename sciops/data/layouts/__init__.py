@@ -85,10 +85,10 @@ def describe(contents: Contents) -> str:
         return f"it holds {listed}{more}: single values, no fields"
     name, largest = max(arrays, key=lambda item: (item[1].dtype.kind in "fc", math.prod(item[1].shape)))
     dims = ("sample", "x", "y", "z", *(f"x{i}" for i in range(4, 40)))[: len(largest.shape)]
+    command = f" (command line: --sample-dim sample --dims {name}={','.join(dims)})" if name.isprintable() else ""
     return (
         f"it holds {listed}{more}; declare its dimensions by hand, such as "
-        f"sciops.data.open({contents.path.name!r}, sample_dim='sample', dims={{{name!r}: {dims}}}) "
-        f"(command line: --sample-dim sample --dims {name}={','.join(dims)})"
+        f"sciops.data.open({contents.path.name!r}, sample_dim='sample', dims={{{name!r}: {dims}}}){command}"
     )
 
 
