@@ -8,6 +8,7 @@ import math
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from importlib.metadata import version
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -270,8 +271,6 @@ def times_of(ds: xr.Dataset, variables: tuple[OutputVariable, ...]) -> tuple[flo
 
 def provenance_of(data: FunctionDataset, ds: xr.Dataset) -> dict[str, Any]:
     """Versions, and a fingerprint of the data: grid, names, shapes and types, and the bytes of a few samples."""
-    from sciops import __version__
-
     digest = hashlib.sha256(json.dumps(data.grid.to_dict(), sort_keys=True).encode())
     for name in dict.fromkeys((*data.inputs, *data.outputs, *data.parameters)):
         digest.update(f"{name} {ds[name].dims} {ds[name].shape} {ds[name].dtype}".encode())
@@ -279,7 +278,7 @@ def provenance_of(data: FunctionDataset, ds: xr.Dataset) -> dict[str, Any]:
         for value in data[item].values():
             digest.update(value.contiguous().numpy().tobytes())
     return {
-        "sciops": __version__,
+        "sciops": version("sciops"),
         "torch": torch.__version__,
         "python": platform.python_version(),
         "data": data.file,

@@ -235,8 +235,8 @@ def test_burgers_one_step(shared_data: Path, one_thread: None, capsys: pytest.Ca
             outputs="y",
             task="evolve",
             modes=7,
-            learning_rate=3e-3,
-            epochs=45,
+            batch_size=64,
+            epochs=40,
             validation=0.05,
             calibration=0.0,
             seed=seed,
@@ -272,8 +272,8 @@ def test_burgers_one_step(shared_data: Path, one_thread: None, capsys: pytest.Ca
     with capsys.disabled():
         print("\n\nBurgers, 200 held-out trajectories, relative L2: mean over seeds ± deviation of a run; one thread")
         print(f"{'':<46}{'median':>9}  {'one step':<19}  step {steps} of a rollout")
-        print(runs["sciops"].row("sciops.fit, 45 epochs", digits=6))
-        print(runs["neuraloperator"].row("neuraloperator FNO on increments, 25 epochs", digits=6))
+        print(runs["sciops"].row("sciops.fit, 40 epochs of batches of 64", digits=6))
+        print(runs["neuraloperator"].row("neuraloperator FNO on increments, 25 epochs of 16", digits=6))
         print("\n".join(line for line in yardsticks.stdout.splitlines() if line.startswith("burgers")))
         difference, error = paired(runs["sciops"], runs["neuraloperator"], "one step")
         print(f"sciops less neuraloperator, one step: {difference:+.6f}, standard error {error:.6f}")
