@@ -45,7 +45,8 @@ def foreign(tmp_path: Path) -> Path:
 DECLARED = ["--dims", "fields/u=run,-,x,y", "--sample-dim", "run", "--coords", "x=grid/x", "--kinds", "y=periodic"]
 
 
-def test_info(file, capsys):
+def test_info(file, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")  # some runners set a narrow one
     assert main(["info", str(file)]) == 0
     text = capsys.readouterr().out
     assert "layout native: " in text and "periodic" in text and "sample, x" in text
