@@ -24,7 +24,7 @@ def run(arguments, folder):
     return done.stdout
 
 
-@pytest.mark.parametrize("name", ["quickstart", "simulate_and_look"])
+@pytest.mark.parametrize("name", ["quickstart", "simulate_and_look", "random_functions"])
 def test_example(name, tmp_path):
     run([ROOT / "examples" / f"{name}.py"], tmp_path)
 

@@ -69,7 +69,7 @@ def assemble(
     coords
         Coordinates as in `Options.coords`.
     parameters
-        Further variables as numbers.
+        Further variables: numbers, or variables ready made.
     sample
         Name of the sample dimension, None if there is none.
 
@@ -84,7 +84,8 @@ def assemble(
         If the axes do not fit the arrays, or two arrays give a dimension different lengths.
     """
     names = _short_names(list(variables))
-    built = {names[path]: _variable(contents, path, dims) for path, dims in variables.items()}
+    ready = {name: value for name, value in (parameters or {}).items() if isinstance(value, xr.Variable)}
+    built = {**{names[path]: _variable(contents, path, dims) for path, dims in variables.items()}, **ready}
     sizes: dict[str, tuple[int, str]] = {}
     for name, variable in built.items():
         for dim, size in zip(map(str, variable.dims), variable.shape, strict=True):
@@ -94,7 +95,9 @@ def assemble(
                     f"{contents.path}: dimension {dim!r} has length {size} in {name!r} and {known} in {by!r}; "
                     f"give one of them another name in dims="
                 )
-    numbers = {name: xr.Variable((), np.asarray(value)) for name, value in (parameters or {}).items()}
+    numbers = {
+        name: xr.Variable((), np.asarray(value)) for name, value in (parameters or {}).items() if name not in ready
+    }
     given = {**(coords or {}), **options.coords}
     for dim in given:
         if dim not in sizes:
@@ -244,10 +247,19 @@ def _ordered(ds: xr.Dataset) -> xr.Dataset:
     return ds
 
 
+def _without_axis(ds: xr.Dataset) -> set[str]:
+    """Dimensions along which nodes have no order: points, cells and corners of meshes, and curvilinear indices."""
+    names = ds.attrs.get("point_dims", ())
+    points = {names} if isinstance(names, str) else set(names)
+    curvilinear = {name for name in np.atleast_1d(ds.attrs.get("curvilinear_coords", ())) if name in ds.coords}
+    mesh = {str(name) for name in ds.variables if str(name).startswith("cells_")}
+    return points | {str(dim) for name in mesh | curvilinear for dim in ds[name].dims}
+
+
 def _annotate(ds: xr.Dataset, options: Options, path: Any) -> xr.Dataset:
     """Give every space dimension a coordinate that says what axis it is."""
     channels = ds.attrs.get("channel_dims", [])
-    space = [str(dim) for dim in ds.dims if dim not in {sample_dim(ds), time_dim(ds), *channels}]
+    space = [str(dim) for dim in ds.dims if dim not in {sample_dim(ds), time_dim(ds), *channels, *_without_axis(ds)}]
     for dim in options.kinds:
         if dim not in space:
             raise LayoutError(f"{path}: kinds= names {dim!r}, not a space dimension{did_you_mean(dim, space)}")

@@ -21,7 +21,9 @@ import numpy as np
 import torch
 
 from sciops.data.matlab import read_matlab
+from sciops.data.meshfiles import is_mesh, read_mesh
 from sciops.data.safety import broken, is_pickle
+from sciops.data.text import is_text, read_text
 from sciops.errors import DataError, SciopsError, UnsafeFileError
 
 __all__ = ["OPENERS", "Array", "reading", "sniff"]
@@ -83,6 +85,10 @@ def sniff(path: Path) -> str:
         return _sniff_zip(path)
     if head.startswith(_TORCH_LEGACY):
         return "torch"
+    if is_text(head):
+        return "text"
+    if is_mesh(head):
+        return "mesh"
     if is_pickle(path):
         raise UnsafeFileError(
             f"{path}: a Python pickle, which could run any code and is never loaded; re-save its arrays where you "
@@ -92,7 +98,7 @@ def sniff(path: Path) -> str:
     claim = f"not {kind} though its name says so" if kind else "unknown format"
     raise DataError(
         f"{path}: {claim} (first bytes {head[:8].hex(' ')}): truncated, corrupt or another format; "
-        f"HDF5, netCDF4, MATLAB .mat, .npz and .pt are read"
+        f"HDF5, netCDF4, MATLAB .mat, .npz, .pt, COMSOL text, VTK and XDMF are read"
     )
 
 
@@ -114,6 +120,8 @@ def _sniff_zip(path: Path) -> str:
 class _Arrays(dict[str, Any]):
     """Arrays by name that can be closed, as the file cache asks; it also hands a mode to what opens a file."""
 
+    attributes: Mapping[str, Any] = {}
+
     def close(self) -> None:
         self.clear()
 
@@ -129,6 +137,7 @@ def _open_matlab(path: str, mode: str = "r") -> _Arrays:
 def _open_npz(path: str, mode: str = "r") -> _Arrays:
     arrays = _Arrays()
     with zipfile.ZipFile(path) as archive:
+        others = [name.removesuffix(".npy") for name in archive.namelist()]
         for member in archive.infolist():
             name = member.filename.removesuffix(".npy")
             if name in arrays:
@@ -136,10 +145,11 @@ def _open_npz(path: str, mode: str = "r") -> _Arrays:
             with archive.open(member) as stream:
                 shape, fortran, dtype = _npy_header(stream)
                 if dtype.hasobject:
+                    rest = "".join(f", {other}={other}" for other in others if other != name and other.isidentifier())
                     raise UnsafeFileError(
                         f"{path}: {name!r} is an array of Python objects, which is a pickle and never loaded; re-save "
                         f"its parts as plain arrays where you trust it, for example numpy.savez('data.npz', "
-                        f"{name}0={name}[0], {name}1={name}[1])"
+                        f"{name}0={name}[0], {name}1={name}[1]{rest[:200]})"
                     )
                 stored = member.compress_type == zipfile.ZIP_STORED
                 declared = stream.tell() + math.prod(shape) * dtype.itemsize
@@ -209,9 +219,25 @@ def _numpy(tensor: torch.Tensor) -> Array:
     return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).resolve_conj().resolve_neg().numpy()
 
 
+def _open_text(path: str, mode: str = "r") -> _Arrays:
+    columns, header = read_text(path)
+    arrays = _Arrays(columns)
+    arrays.attributes = header
+    return arrays
+
+
+def _open_mesh(path: str, mode: str = "r") -> _Arrays:
+    found, attributes = read_mesh(path)
+    arrays = _Arrays(found)
+    arrays.attributes = attributes
+    return arrays
+
+
 OPENERS: dict[str, Callable[[str], Any]] = {
     "hdf5": _open_hdf5,
     "matlab": _open_matlab,
     "npz": _open_npz,
     "torch": _open_torch,
+    "text": _open_text,
+    "mesh": _open_mesh,
 }

@@ -7,18 +7,34 @@ Dimensions of a variable
     ``(sample?, time?, channel?, *space)``; whatever is neither sample, time nor channel is space.
 Coordinates of a space dimension
     A 1-D variable of the same name with the attributes ``kind``, ``lower``, ``upper`` and ``units`` of its
-    `sciops.data.Axis`, and ``assumed = 1`` where the file gave none (then ``x_i = i / N``, kind left).
+    `sciops.data.Axis`, and ``assumed = 1`` where the file gave none (then ``x_i = i / N``, kind left). A coordinate
+    that ascends but is not uniform is a stretched axis. Latitudes and longitudes (CF ``standard_name``, or the units
+    ``degrees_north`` and ``degrees_east``) together make a sphere.
+Scattered points
+    A space dimension without a coordinate of its own name, listed in the attribute ``point_dims``; ``point_coords``
+    lists the 1-D coordinates along it, one per direction. Optional: ``point_weights``, and bool ``tag_<name>``.
+Meshes
+    Scattered points, coordinates ``cells_<type>`` of dims ``(cell_<type>, corner_<type>)``, and ``domain = "mesh"``.
+    Variables along ``cell_<type>`` stand at the centroids of the cells.
+Curvilinear grids
+    Space dimensions without coordinates of their own names; ``curvilinear_coords`` lists coordinates over all of them.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
+import torch
 import xarray as xr
 
 from sciops.data.axis import Axis, Kind
-from sciops.data.domain import Grid
+from sciops.data.curvilinear import CurvilinearGrid
+from sciops.data.domain import Domain, Grid, is_latitude, is_longitude
+from sciops.data.elements import ELEMENTS
+from sciops.data.mesh import Mesh
+from sciops.data.points import PointCloud
 from sciops.errors import DataError, DomainError, did_you_mean
 
 
@@ -150,7 +166,11 @@ def grid_of(ds: xr.Dataset, name: str) -> Grid:
     The attributes of a coordinate are taken where they describe the coordinates that are there. After indexing, such
     as ``ds.isel(x=slice(8))``, they no longer do, and the axis is inferred from the coordinates: closed, since a part
     of a periodic axis is not periodic, and cell where it was. Without attributes a uniform axis is taken as closed
-    unless the attribute ``kind`` says otherwise, and without coordinates it is ``x_i = i / N``, kind left.
+    unless the attribute ``kind`` says otherwise, and without coordinates it is ``x_i = i / N``, kind left. Coordinates
+    that are not uniform make a stretched axis.
+
+    A latitude and a longitude make a sphere: longitudes that go around are periodic, and latitudes whose outermost
+    cells reach the poles (half a spacing away where uniform, up to a spacing for Gauss latitudes) end there.
 
     Returns
     -------
@@ -161,7 +181,7 @@ def grid_of(ds: xr.Dataset, name: str) -> Grid:
     DataError
         If the variable is missing.
     DomainError
-        If it has no space dimension, or coordinates that are not uniform and ascending.
+        If it has no space dimension, coordinates that do not ascend, or is on no grid, see `domain_of`.
 
     Examples
     --------
@@ -177,10 +197,119 @@ def grid_of(ds: xr.Dataset, name: str) -> Grid:
         raise DomainError(
             f"{origin(ds)}: variable {name!r} has no space dimension among {require_variable(ds, name).dims}"
         )
+    scattered = [dim for dim in dims if dim in _without_axis(ds)]
+    if scattered:
+        raise DomainError(
+            f"{origin(ds)}: variable {name!r} is on no grid, {scattered[0]!r} has no axis; "
+            f"sciops.data.conventions.domain_of gives its points, and resample takes it to a grid"
+        )
     try:
-        return Grid(tuple(_axis(ds, dim) for dim in dims))
+        axes = tuple(_axis(ds, dim) for dim in dims)
+        if sum(map(_marked(ds, is_latitude), axes)) == 1 == sum(map(_marked(ds, is_longitude), axes)):
+            return Grid(tuple(_around_the_globe(axis) for axis in axes), metric="sphere")
+        return Grid(axes)
     except DomainError as error:
         raise DomainError(f"{origin(ds)}: {error}") from None
+
+
+def domain_of(ds: xr.Dataset, name: str) -> Grid | PointCloud | Mesh | CurvilinearGrid:
+    """Where a variable stands: a grid by `grid_of`, scattered points, a mesh or a curvilinear grid.
+
+    A variable along the cells of a mesh stands at their centroids, with their volumes as weights.
+
+    Parameters
+    ----------
+    ds
+        A data set by the conventions of this module.
+    name
+        A variable with space dimensions.
+
+    Raises
+    ------
+    DataError
+        If the variable is missing.
+    DomainError
+        If it has no space dimension, mixes points with axes, or has points that move from sample to sample.
+
+    Examples
+    --------
+    >>> coords = {"x": ("point", [0.0, 0.5, 2.0])}
+    >>> marks = {"point_dims": ["point"], "point_coords": ["x"]}
+    >>> domain_of(xr.Dataset({"u": ("point", np.zeros(3))}, coords, marks), "u")
+    PointCloud(3 points, x)
+    """
+    dims = space_dims(ds, name)
+    if not dims or not set(dims) & _without_axis(ds):
+        return grid_of(ds, name)
+    try:
+        curvilinear = _listed(ds, "curvilinear_coords")
+        if curvilinear and set(dims) == {dim for line in curvilinear for dim in _located(ds, line, name).dims}:
+            nodes = [_located(ds, line, name).transpose(*dims) for line in curvilinear]
+            values = torch.from_numpy(np.stack([line.values.astype(np.float64) for line in nodes]))
+            return CurvilinearGrid(values, names=curvilinear, dims=dims, units=_units(nodes))
+        if len(dims) > 1:
+            raise DomainError(
+                f"variable {name!r} has the space dimensions {', '.join(dims)}: points and axes together make no "
+                f"domain; choose along one of them by ds.isel"
+            )
+        if dims[0] in _listed(ds, "point_dims"):
+            return _points(ds, dims[0], name)
+        return _cell_centres(ds, dims[0].removeprefix("cell_"), name)
+    except DomainError as error:
+        raise DomainError(f"{origin(ds)}: {error}") from None
+
+
+def coordinates_of(domain: Domain) -> tuple[dict[str, xr.Variable], dict[str, Any]]:
+    """The coordinates that describe a domain, and the attributes of the data set that go with them.
+
+    `domain_of` gives the domain back.
+
+    Raises
+    ------
+    DomainError
+        If the domain is of a kind that has no convention.
+
+    Examples
+    --------
+    >>> coordinates, attributes = coordinates_of(PointCloud([[0.0], [1.0]], units="m"))
+    >>> list(coordinates), attributes
+    (['x'], {'point_dims': ['point'], 'point_coords': ['x'], 'domain': 'points'})
+    """
+    if isinstance(domain, Grid):
+        return {axis.name: coordinate(axis) for axis in domain.axes}, {}
+    if not isinstance(domain, PointCloud | Mesh | CurvilinearGrid):
+        raise DomainError(
+            f"a {type(domain).__name__} has no coordinates in a data set; take a Grid, PointCloud or Mesh"
+        )
+    lines = domain.coordinates().numpy()
+    found = {
+        name: xr.Variable(domain.dims, line, {"units": units})
+        for name, line, units in zip(domain.names, lines, domain.units, strict=True)
+    }
+    if isinstance(domain, CurvilinearGrid):
+        return found, {"curvilinear_coords": list(domain.names)}
+    for name, tag in (domain.tags or {}).items():
+        if tag.shape == domain.shape:
+            found[f"tag_{name}"] = xr.Variable(domain.dims, tag.numpy())
+    if isinstance(domain, PointCloud) and domain.has_weights:
+        found["point_weights"] = xr.Variable(domain.dims, domain.weights().numpy())
+    if isinstance(domain, Mesh):
+        for kind, cells in domain.cells.items():
+            found[f"cells_{kind}"] = cell_variable(kind, cells.numpy())
+    marks = {"point_dims": list(domain.dims), "point_coords": list(domain.names)}
+    return found, {**marks, "domain": "mesh" if isinstance(domain, Mesh) else "points"}
+
+
+def cell_variable(kind: str, cells: Any) -> xr.Variable:
+    """The coordinate variable of the cells of one type, in the way of UGRID.
+
+    Examples
+    --------
+    >>> cell_variable("line", np.array([[0, 1]])).dims
+    ('cell_line', 'corner_line')
+    """
+    attributes = {"cell_type": kind, "start_index": 0}
+    return xr.Variable((f"cell_{kind}", f"corner_{kind}"), np.asarray(cells, dtype=np.int64), attributes)
 
 
 def axis_attributes(axis: Axis, assumed: bool = False) -> dict[str, Any]:
@@ -192,6 +321,8 @@ def axis_attributes(axis: Axis, assumed: bool = False) -> dict[str, Any]:
     {'kind': 'closed', 'lower': 0.0, 'upper': 1.0, 'units': 'm'}
     """
     attributes = {"kind": axis.kind, "lower": axis.lower, "upper": axis.upper, "units": axis.units}
+    if not axis.uniform:
+        attributes["size"] = axis.size  # tells whether lower and upper still hold after indexing
     return {**attributes, "assumed": 1} if assumed else attributes
 
 
@@ -246,9 +377,15 @@ def _axis(ds: xr.Dataset, dim: str) -> Axis:
     values, attributes = ds[dim].values, ds[dim].attrs
     kind = cast("Kind | None", _text(attributes["kind"])) if "kind" in attributes else None
     units = _text(attributes.get("units", ""))
+    if units in ("", "degrees", "degree") and (standard := _text(attributes.get("standard_name", ""))):
+        units = {"latitude": "degrees_north", "longitude": "degrees_east"}.get(standard, units)
     if kind is None or "lower" not in attributes or "upper" not in attributes:
-        return Axis.from_coordinates(dim, values, kind=kind, units=units)
+        return _inferred(dim, values, kind, units)
     lower, upper = (_end(dim, end, attributes[end]) for end in ("lower", "upper"))
+    if kind == "stretched":
+        whole = size == attributes.get("size", size) and size > 1 and lower <= values[0] and values[-1] <= upper
+        found = _inferred(dim, values, kind, units)
+        return replace(found, lower=lower, upper=upper) if whole else found
     if size > 1 or kind != "closed":
         described = Axis(dim, size, lower, upper, kind, units)
         if values.dtype.kind in "iuf":
@@ -256,4 +393,100 @@ def _axis(ds: xr.Dataset, dim: str) -> Axis:
             off = np.abs(values - described.coordinates().numpy()).max()
             if off <= 1e-3 * described.spacing + rounding:
                 return described
-    return Axis.from_coordinates(dim, values, kind="cell" if kind == "cell" else None, units=units)
+    return _inferred(dim, values, "cell" if kind == "cell" else None, units)
+
+
+def _inferred(dim: str, values: Any, kind: Kind | None, units: str) -> Axis:
+    """The axis of the coordinates alone, stretched where they ascend but are not uniform."""
+    try:
+        return Axis.from_coordinates(dim, values, kind=kind, units=units)
+    except DomainError:
+        if kind not in (None, "cell"):
+            raise
+        return Axis.from_coordinates(dim, values, kind="stretched", units=units)
+
+
+def _marked(ds: xr.Dataset, chosen: Any) -> Any:
+    """Whether an axis is a latitude or longitude by its units, not by its name alone."""
+    return lambda axis: chosen(replace(axis, name="marked"))
+
+
+def _around_the_globe(axis: Axis) -> Axis:
+    """A longitude that goes around is periodic; a latitude whose outermost cells reach the poles ends there."""
+    nodes = axis.coordinates().numpy()
+    if len(nodes) < 2:
+        return axis
+    first, last = nodes[1] - nodes[0], nodes[-1] - nodes[-2]
+    if is_longitude(axis) and axis.kind in ("closed", "left", "cell"):
+        around = abs(first * len(nodes) - 360) <= 1e-3 * first
+        return Axis(axis.name, axis.size, nodes[0], nodes[0] + 360, "periodic", axis.units) if around else axis
+    if is_latitude(axis):
+        south, north = nodes[0] + 90, 90 - nodes[-1]
+        if axis.kind == "closed" and max(abs(south - first / 2), abs(north - first / 2)) <= 1e-3 * first:
+            return Axis(axis.name, axis.size, -90, 90, "cell", axis.units)
+        if axis.kind == "stretched":
+            lower = -90.0 if 0 <= south <= first else axis.lower
+            return replace(axis, lower=lower, upper=90.0 if 0 <= north <= last else axis.upper)
+    return axis
+
+
+def _listed(ds: xr.Dataset, attribute: str) -> tuple[str, ...]:
+    return tuple(_text(name) for name in np.atleast_1d(ds.attrs.get(attribute, ())))
+
+
+def _without_axis(ds: xr.Dataset) -> set[str]:
+    """Dimensions along which nodes have no order: points, cells and corners of meshes, and curvilinear indices."""
+    lines = [name for name in _listed(ds, "curvilinear_coords") if name in ds.coords]
+    lines += [str(name) for name in ds.coords if str(name).startswith("cells_")]
+    return set(_listed(ds, "point_dims")) | {str(dim) for name in lines for dim in ds[name].dims}
+
+
+def _located(ds: xr.Dataset, line: str, name: str) -> xr.DataArray:
+    """A coordinate of points or curvilinear nodes, which must stand still."""
+    if line not in ds.coords:
+        raise DomainError(f"no coordinate {line!r}, which places {name!r}{did_you_mean(line, map(str, ds.coords))}")
+    for dim in (sample_dim(ds), time_dim(ds)):
+        if dim is not None and dim in ds[line].dims:
+            raise DomainError(
+                f"the points of {name!r} move: the coordinate {line!r} has the dimensions {ds[line].dims}; choose one "
+                f"by ds.isel({dim}=0)"
+            )
+    return ds[line]
+
+
+def _units(lines: list[xr.DataArray]) -> list[str]:
+    return [_text(line.attrs.get("units", "")) for line in lines]
+
+
+def _points(ds: xr.Dataset, dim: str, name: str) -> PointCloud | Mesh:
+    lines = [_located(ds, line, name) for line in _listed(ds, "point_coords")]
+    if not lines or any(line.dims != (dim,) for line in lines):
+        found = ", ".join(f"{line.name} {line.dims}" for line in lines) or "none"
+        raise DomainError(f"the points of {name!r} need coordinates along {dim!r} listed in point_coords; got {found}")
+    points = torch.from_numpy(np.stack([line.values.astype(np.float64) for line in lines], axis=1))
+    names, units = _listed(ds, "point_coords"), _units(lines)
+    tags = {
+        str(tag).removeprefix("tag_"): torch.from_numpy(ds[tag].values.astype(bool))
+        for tag in ds.coords
+        if str(tag).startswith("tag_") and ds[tag].dims == (dim,)
+    }
+    cells = {
+        kind: torch.from_numpy(ds[f"cells_{kind}"].values.astype(np.int64))
+        for kind in ELEMENTS
+        if f"cells_{kind}" in ds.coords
+    }
+    if cells:
+        return Mesh(points, cells, tags=tags, names=names, units=units)
+    weights = ds["point_weights"].values if "point_weights" in ds.coords else None
+    return PointCloud(points, weights, names=names, units=units, tags=tags)
+
+
+def _cell_centres(ds: xr.Dataset, kind: str, name: str) -> PointCloud:
+    if f"cells_{kind}" not in ds.coords or not _listed(ds, "point_dims"):
+        raise DomainError(f"variable {name!r} stands on cells of type {kind!r} without the coordinate 'cells_{kind}'")
+    (dim,) = _listed(ds, "point_dims")
+    mesh = _points(ds, dim, name)
+    if not isinstance(mesh, Mesh) or kind not in mesh.cells:
+        raise DomainError(f"variable {name!r} stands on cells of type {kind!r}, which make no mesh")
+    centres = mesh.points[mesh.cells[kind]].mean(dim=1)
+    return PointCloud(centres, mesh.cell_volumes[kind], names=mesh.names, units=mesh.units)

@@ -45,6 +45,8 @@ def axis_from_values(name: str, values: Any, kind: Kind | None = None, units: st
     ('left', 'closed')
     """
     kinds: tuple[Kind, ...] = ("closed", "left", "cell") if kind is None else (kind,)
+    if kind == "stretched":
+        return Axis.from_coordinates(name, values, kind=kind, units=units)
     try:
         axes = [Axis.from_coordinates(name, values, kind=each, units=units) for each in kinds]
     except DomainError:

@@ -1,8 +1,9 @@
-"""Values of a grid function elsewhere: on another grid (`resample`) or at scattered points (`interpolate`).
+"""Values of a function elsewhere: on another domain (`resample`) or at scattered points (`interpolate`).
 
-Periodic axes are interpolated by the trigonometric polynomial through the nodes, every other axis by the cubic through
-the four nearest nodes (the outermost four near an end; fewer nodes give the quadratic, the line or the constant). Both
-are linear in the values and differentiable with respect to values and points.
+On grids, periodic axes are interpolated by the trigonometric polynomial through the nodes, every other axis by the
+cubic through the four nearest nodes (the outermost four near an end; fewer nodes give the quadratic, the line or the
+constant). Both are linear in the values and differentiable with respect to values and points. Functions on point
+clouds, meshes and curvilinear grids are linear in the cells (`sciops.data.scattered`), differentiable in the values.
 """
 
 from __future__ import annotations
@@ -14,29 +15,34 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sciops.data.axis import Axis
-from sciops.data.domain import Grid
+from sciops.data.domain import Domain, Grid, node_table
+from sciops.data.scattered import Outside, ScatteredInterpolation
 from sciops.errors import DomainError, InputError
-from sciops.kernels.spectral import fourier_resample
+from sciops.kernels.periodic import fourier_resample
 
 _NODES = 4  # of a cubic
 _ROWS = 1024  # of an interpolation matrix formed at once: it is banded, so blocks keep memory and work linear
 _ELEMENTS = 1 << 22  # of the largest intermediate of `interpolate`
 
 
-def resample(values: Tensor, source: Grid, target: Grid) -> Tensor:
-    """The values on another grid of the same domain, axis by axis.
+def resample(values: Tensor, source: Domain, target: Domain, *, outside: Outside = "error") -> Tensor:
+    """The values on another domain that lies within the first; from grid to grid axis by axis.
 
     A periodic axis onto a periodic axis of the same interval goes by Fourier series: frequencies that both grids carry
     are kept and the others dropped, so a finer grid interpolates and a coarser one filters. Every other pair is
     evaluated at the nodes of `target`: trigonometric from a periodic axis, cubic from the rest, fourth order in the
     spacing for smooth functions and without an anti-aliasing filter. Equal axes leave the values as they are.
 
+    Every other pair of domains is `interpolate` at the nodes of `target`, directions matched in order.
+
     Parameters
     ----------
     values
         Shape ``(..., *source.shape)``, any real dtype; integers and bool are taken as float64.
     source, target
-        Grids with as many axes, matched in order.
+        Grids with as many axes, matched in order, or any other domains in as many directions.
+    outside
+        As in `interpolate`.
 
     Returns
     -------
@@ -46,8 +52,8 @@ def resample(values: Tensor, source: Grid, target: Grid) -> Tensor:
     Raises
     ------
     DomainError
-        If the shapes do not fit, the axes are the same in another order, or a node of `target` lies outside an
-        interval of `source` that is not periodic.
+        If the shapes do not fit, the axes are the same in another order, or a node of `target` lies outside of
+        `source`.
 
     Examples
     --------
@@ -57,6 +63,11 @@ def resample(values: Tensor, source: Grid, target: Grid) -> Tensor:
     True
     """
     values = _floating(values, source)
+    if not (isinstance(source, Grid) and isinstance(target, Grid)):
+        if source.matches(target, rtol=1e-12):
+            return values
+        found = interpolate(values, source, node_table(target), outside=outside)
+        return found.reshape(*found.shape[:-1], *target.shape)
     if source.ndim != target.ndim or (source.names != target.names and set(source.names) == set(target.names)):
         raise DomainError(
             f"the axes ({', '.join(source.names)}) cannot be resampled onto ({', '.join(target.names)}): "
@@ -72,12 +83,17 @@ def resample(values: Tensor, source: Grid, target: Grid) -> Tensor:
     return values
 
 
-def interpolate(values: Tensor, grid: Grid, points: Float[Tensor, "n ndim"]) -> Tensor:
+def interpolate(
+    values: Tensor, grid: Domain, points: Float[Tensor, "n dimension"], *, outside: Outside = "error"
+) -> Tensor:
     """The values at scattered points of the domain.
 
-    ``u(p) = sum_i u_i w_i1(p_1) ... w_id(p_d)`` with the weights of each axis: trigonometric and wrapped around on a
-    periodic axis, cubic otherwise. A cell or left axis is extrapolated up to the ends of its interval, half a cell or
-    one cell from the last node. The points are taken in blocks, so memory stays bounded.
+    On a grid ``u(p) = sum_i u_i w_i1(p_1) ... w_id(p_d)`` with the weights of each axis: trigonometric and wrapped
+    around on a periodic axis, cubic otherwise. A cell or left axis is extrapolated up to the ends of its interval,
+    half a cell or one cell from the last node. The points are taken in blocks, so memory stays bounded.
+
+    On another domain `u` is linear in each cell: see `sciops.data.scattered.ScatteredInterpolation`, which also keeps
+    the weights for further values.
 
     Parameters
     ----------
@@ -86,7 +102,10 @@ def interpolate(values: Tensor, grid: Grid, points: Float[Tensor, "n ndim"]) -> 
     grid
         Where the values stand.
     points
-        Shape ``(n, grid.ndim)``, one column per axis in its units.
+        Shape ``(n, grid.dimension)``, one column per direction in its units.
+    outside
+        What a point outside a point cloud, mesh or curvilinear grid gets: ``"error"``, or ``"nearest"``, the value of
+        the nearest node. A grid always refuses.
 
     Returns
     -------
@@ -96,7 +115,7 @@ def interpolate(values: Tensor, grid: Grid, points: Float[Tensor, "n ndim"]) -> 
     Raises
     ------
     DomainError
-        If a shape does not fit, or a point lies outside an interval that is not periodic.
+        If a shape does not fit, or a point lies outside; an interval that is periodic has no outside.
 
     Examples
     --------
@@ -106,6 +125,8 @@ def interpolate(values: Tensor, grid: Grid, points: Float[Tensor, "n ndim"]) -> 
     [1.0, -1.0]
     """
     values = _floating(values, grid)
+    if not isinstance(grid, Grid):
+        return ScatteredInterpolation(grid, points, outside=outside)(values)
     if points.ndim != 2 or points.shape[1] != grid.ndim or not points.is_floating_point():
         raise DomainError(
             f"points have shape (n, {grid.ndim}) with a column for each of {', '.join(grid.names)} and a floating "
@@ -167,6 +188,8 @@ def _along(values: Tensor, dim: int, axis: Axis, nodes: Tensor) -> Tensor:
 def _cubic(axis: Axis, points: Float[Tensor, " n"]) -> tuple[Int[Tensor, "n k"], Float[Tensor, "n k"]]:
     """The nodes next to each point and their Lagrange weights."""
     count = min(_NODES, axis.size)
+    if axis.kind == "stretched":
+        return _cubic_stretched(axis, points, count)
     start = axis.lower + (axis.spacing / 2 if axis.kind == "cell" else 0.0)
     position = (points - start) / axis.spacing
     first = (position.detach().floor().long() - (count - 1) // 2).clamp(0, axis.size - count)
@@ -176,6 +199,22 @@ def _cubic(axis: Axis, points: Float[Tensor, " n"]) -> tuple[Int[Tensor, "n k"],
         others = [(s - m) / (j - m) for m in range(count) if m != j]
         weights.append(math.prod(others, start=torch.ones_like(s)))
     return first[:, None] + torch.arange(count, device=first.device), torch.stack(weights, dim=1)
+
+
+def _cubic_stretched(
+    axis: Axis, points: Float[Tensor, " n"], count: int
+) -> tuple[Int[Tensor, "n k"], Float[Tensor, "n k"]]:
+    """As `_cubic`, between the nodes of a stretched axis."""
+    nodes = axis.coordinates(points.dtype, points.device)
+    last = torch.searchsorted(nodes, points.detach().contiguous(), right=True) - 1
+    first = (last - (count - 1) // 2).clamp(0, axis.size - count)
+    index = first[:, None] + torch.arange(count, device=first.device)
+    near = nodes[index]
+    weights = []
+    for j in range(count):
+        others = [(points - near[:, m]) / (near[:, j] - near[:, m]) for m in range(count) if m != j]
+        weights.append(math.prod(others, start=torch.ones_like(points)))
+    return index, torch.stack(weights, dim=1)
 
 
 def _coefficients(values: Tensor, dim: int) -> Tensor:
@@ -217,7 +256,7 @@ def _require_inside(axis: Axis, points: Float[Tensor, " n"]) -> None:
         )
 
 
-def _floating(values: Tensor, grid: Grid) -> Tensor:
+def _floating(values: Tensor, grid: Domain) -> Tensor:
     if not isinstance(values, Tensor) or values.is_complex():
         raise InputError(f"values are a real torch.Tensor, got {getattr(values, 'dtype', type(values).__name__)}")
     if tuple(values.shape[-grid.ndim :]) != grid.shape:

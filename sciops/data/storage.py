@@ -6,8 +6,9 @@ file handle: it pickles, and another process opens the file for itself.
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,11 +55,11 @@ class Contents:
     Attributes
     ----------
     container : str
-        ``"hdf5"``, ``"matlab"`` (v5), ``"npz"`` or ``"torch"``.
+        ``"hdf5"``, ``"matlab"`` (v5), ``"npz"``, ``"torch"``, ``"text"`` or ``"mesh"``.
     entries : dict of str to Entry
         Arrays by their path in the file, without a leading slash.
     attributes : dict
-        Attributes of the root of an HDF5 file.
+        Attributes of the root of an HDF5 file, or the header of a text.
     matlab : bool
         Whether MATLAB wrote it; the entries of its HDF5 (v7.3) are given in MATLAB's order of axes.
 
@@ -83,6 +84,8 @@ class Contents:
         with reading(path):
             file = self._manager.acquire()
             self.entries = self._hdf5_entries(file) if self.container == "hdf5" else _entries(file)
+            if self.container in ("text", "mesh"):
+                self.attributes = dict(file.attributes)
 
     def _hdf5_entries(self, file: h5py.File) -> dict[str, Entry]:
         self.attributes = {name: plain(file.attrs[name]) for name in file.attrs if _readable(file.attrs, name)}
@@ -129,6 +132,22 @@ class Contents:
                 f"{self.path}: the coordinates {name!r} have the declared shape {shape}; at most {_LONGEST} values are "
                 f"read at once, so declare what to read by dims= without them"
             )
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[Any]:
+        """The open container, for what is neither an array nor its attributes: groups and dimension scales."""
+        with reading(self.path), HDF5_LOCK:
+            yield self._manager.acquire(needs_lock=False)
+
+    def group_attributes(self, name: str) -> dict[str, Any]:
+        """Attributes of a group of an HDF5 file; none where there is no such group."""
+        if self.container != "hdf5":
+            return {}
+        with self.opened() as file:
+            group = file.get(name, default=None)
+            if not isinstance(group, h5py.Group):
+                return {}
+            return {key: plain(group.attrs[key]) for key in group.attrs if _readable(group.attrs, key)}
 
     def close(self) -> None:
         """Close the file; reading a lazy array opens it again."""

@@ -19,8 +19,11 @@ from rich.text import Text
 
 from sciops.data.axis import Axis
 from sciops.data.containers import Array, reading
-from sciops.data.conventions import channel_dim, grid_of, n_samples, origin, sample_dim, space_dims, time_dim
+from sciops.data.conventions import channel_dim, domain_of, grid_of, n_samples, origin, sample_dim, space_dims, time_dim
+from sciops.data.curvilinear import CurvilinearGrid
+from sciops.data.domain import Grid
 from sciops.data.files import open
+from sciops.data.mesh import Mesh
 from sciops.errors import DomainError, InputError
 
 _BLOCK_BYTES = 32 << 20
@@ -61,13 +64,20 @@ class VariableSummary:
 
 @dataclass(frozen=True)
 class AxisSummary:
-    """One space dimension: its axis, or why its coordinates make none, and whether the file gave no coordinates."""
+    """One space dimension: its axis, or why its coordinates make none, and whether the file gave no coordinates.
+
+    A dimension of scattered points, of a mesh or of a curvilinear grid has no axis: `domain` says which of these it is
+    (``"points"``, ``"mesh"``, ``"cells"``, ``"curvilinear"``), `interval` where its coordinates lie, `units` theirs.
+    """
 
     name: str
     size: int
     axis: Axis | None
     problem: str
     assumed: bool
+    domain: str = ""
+    interval: str = ""
+    units: str = ""
 
 
 @dataclass(frozen=True)
@@ -161,7 +171,10 @@ def summarise(data: str | os.PathLike[str] | xr.Dataset, *, statistics: bool = T
 
 def _summarise(ds: xr.Dataset, statistics: bool) -> Summary:
     names = [str(name) for name in ds.data_vars]
-    space = dict.fromkeys(dim for name in names for dim in space_dims(ds, name))
+    space: dict[str, str] = {}
+    for name in names:
+        for dim in space_dims(ds, name):
+            space.setdefault(dim, name)
     return Summary(
         source=origin(ds),
         layout=str(ds.attrs.get("layout", "in memory")),
@@ -171,12 +184,33 @@ def _summarise(ds: xr.Dataset, statistics: bool) -> Summary:
         sample_dim=sample_dim(ds),
         time_dim=time_dim(ds),
         dims={str(dim): int(size) for dim, size in ds.sizes.items()},
-        axes=tuple(_summarise_axis(ds, dim) for dim in space),
+        axes=tuple(_summarise_axis(ds, dim, name) for dim, name in space.items()),
         variables=tuple(_summarise_variable(ds, name, statistics) for name in names),
     )
 
 
-def _summarise_axis(ds: xr.Dataset, dim: str) -> AxisSummary:
+def _scattered(ds: xr.Dataset, dim: str, name: str) -> AxisSummary | None:
+    """A dimension of points, cells or a curvilinear grid; None where it is an axis."""
+    size, kind = int(ds.sizes[dim]), "cells" if dim.startswith("cell_") else "points"
+    try:
+        domain = domain_of(ds, name)
+    except DomainError as error:
+        if dim in ds.coords or dim not in np.atleast_1d(ds.attrs.get("point_dims", ())):
+            return None
+        return AxisSummary(dim, size, None, str(error).removeprefix(f"{origin(ds)}: ").split(";")[0], False, kind)
+    if isinstance(domain, Grid):
+        return None
+    kind = "curvilinear" if isinstance(domain, CurvilinearGrid) else "mesh" if isinstance(domain, Mesh) else kind
+    lines = domain.coordinates().flatten(1)
+    ends = zip(domain.names, lines.amin(dim=1).tolist(), lines.amax(dim=1).tolist(), strict=True)
+    interval = ", ".join(f"{line} [{low:.6g}, {high:.6g}]" for line, low, high in ends)
+    return AxisSummary(dim, size, None, "", False, kind, interval, ", ".join(dict.fromkeys(filter(None, domain.units))))
+
+
+def _summarise_axis(ds: xr.Dataset, dim: str, name: str) -> AxisSummary:
+    scattered = _scattered(ds, dim, name)
+    if scattered is not None:
+        return scattered
     size = int(ds.sizes[dim])
     assumed = dim not in ds.coords or bool(ds[dim].attrs.get("assumed", 0))
     probe = xr.Dataset({"probe": ((dim,), np.empty(size))}, coords={dim: ds[dim].variable} if dim in ds.coords else {})
@@ -256,9 +290,11 @@ def _table(columns: tuple[str, ...], rows: Any) -> Table:
 
 
 def _axis_row(axis: AxisSummary) -> tuple[str, ...]:
+    if axis.domain:
+        return axis.name, str(axis.size), axis.domain, axis.interval or "-", axis.units, axis.problem
     if axis.axis is None:
-        return axis.name, str(axis.size), "-", "-", "", f"no uniform axis: {axis.problem}"
-    closing = "]" if axis.axis.kind in ("closed", "cell") else ")"
+        return axis.name, str(axis.size), "-", "-", "", f"no axis: {axis.problem}"
+    closing = "]" if axis.axis.kind in ("closed", "cell", "stretched") else ")"
     interval = f"[{axis.axis.lower:g}, {axis.axis.upper:g}{closing}"
     note = "assumed, the file has no coordinates" if axis.assumed else ""
     return axis.name, str(axis.size), axis.axis.kind, interval, axis.axis.units, note

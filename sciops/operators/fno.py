@@ -206,6 +206,7 @@ def _axes(modes: int | tuple[int, ...], grid: Grid | None, padding: float) -> tu
     each = (modes,) * grid.ndim if isinstance(modes, int) else modes
     if len(each) != grid.ndim:
         raise InputError(f"modes={modes} for a grid with the {grid.ndim} axes {', '.join(grid.names)}")
+    grid.require_uniform("FNO")
     return tuple(
         FourierAxis(m, kind, 0.0 if kind == "periodic" else padding) for m, kind in zip(each, grid.kinds, strict=True)
     )

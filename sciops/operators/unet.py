@@ -83,6 +83,7 @@ class ConvNeXtUNet(NeuralOperator):
             blocks=blocks,
             parameters=parameters,
         )
+        grid.require_uniform("ConvNeXtUNet")
         if grid.ndim > 3:
             raise InputError(f"ConvNeXtUNet works on 1 to 3 axes, the grid has {grid.ndim}: {', '.join(grid.names)}")
         self.in_channels, self.out_channels, self.grid, self.width = in_channels, out_channels, grid, width

@@ -9,13 +9,16 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from sciops.data.domain import Axis, Grid
+from sciops.data.domain import Axis, Domain, Grid
 from sciops.errors import InputError
 from sciops.training.losses import RelativeL2
 
 
 def relative_l2(
-    prediction: Float[Tensor, "batch channel *space"], target: Float[Tensor, "batch channel *space"], grid: Grid
+    prediction: Float[Tensor, "batch channel *space"],
+    target: Float[Tensor, "batch channel *space"],
+    grid: Domain,
+    mask: Tensor | None = None,
 ) -> Float[Tensor, " batch"]:
     r"""The relative error of each sample, :math:`\|p - y\| / \|y\|`, quadrature-weighted, averaged over channels.
 
@@ -25,6 +28,8 @@ def relative_l2(
         (batch, channel, *space), on `grid` or the same domain at another resolution.
     grid
         The domain.
+    mask
+        Where to measure, see `RelativeL2`.
 
     Raises
     ------
@@ -36,11 +41,14 @@ def relative_l2(
     >>> relative_l2(torch.full((1, 1, 4), 2.0), torch.ones(1, 1, 4), Grid.unit(4))
     tensor([1.])
     """
-    return RelativeL2(grid).per_sample(prediction, target)
+    return RelativeL2(grid).per_sample(prediction, target, mask)
 
 
 def rmse(
-    prediction: Float[Tensor, "batch channel *space"], target: Float[Tensor, "batch channel *space"], grid: Grid
+    prediction: Float[Tensor, "batch channel *space"],
+    target: Float[Tensor, "batch channel *space"],
+    grid: Domain,
+    mask: Tensor | None = None,
 ) -> Float[Tensor, "batch channel"]:
     r"""The root mean square error of each channel, :math:`(|\Omega|^{-1} \int (p-y)^2)^{1/2}`, in the field's units.
 
@@ -50,6 +58,8 @@ def rmse(
         (batch, channel, *space).
     grid
         The domain.
+    mask
+        Where to measure, see `RelativeL2`; the integral is divided by the volume of that part.
 
     Raises
     ------
@@ -62,11 +72,17 @@ def rmse(
     tensor([[2.]])
     """
     _same(prediction, target)
-    return RelativeL2(grid).norm(prediction - target) / math.sqrt(grid.volume)
+    norm = RelativeL2(grid)
+    if mask is None:
+        return norm.norm(prediction - target) / math.sqrt(grid.volume)
+    return norm.norm(prediction - target, mask) / norm.norm(torch.ones_like(target), mask)
 
 
 def vrmse(
-    prediction: Float[Tensor, "batch channel *space"], target: Float[Tensor, "batch channel *space"], grid: Grid
+    prediction: Float[Tensor, "batch channel *space"],
+    target: Float[Tensor, "batch channel *space"],
+    grid: Domain,
+    mask: Tensor | None = None,
 ) -> Float[Tensor, "batch channel"]:
     r"""The root mean square error over the standard deviation of the target in space: 1 is what its mean would give.
 
@@ -76,6 +92,8 @@ def vrmse(
         (batch, channel, *space).
     grid
         The domain. Mean and deviation are quadrature-weighted.
+    mask
+        Where to measure, see `RelativeL2`.
 
     Raises
     ------
@@ -92,18 +110,25 @@ def vrmse(
     >>> vrmse(y.mean().expand_as(y), y, Grid.unit(8, kind="cell"))
     tensor([[1.]])
     """
-    shape = target.shape[2:]
-    domain = grid if tuple(shape) == grid.shape else grid.resized(*shape)
+    shape = tuple(target.shape[2:])
+    domain = grid.resized(*shape) if isinstance(grid, Grid) and shape != grid.shape else grid
     weights = domain.weights().to(target) / grid.volume
     space = tuple(range(2, target.ndim))
-    mean = (target * weights).sum(dim=space, keepdim=True)
-    return rmse(prediction, target, grid) / rmse(mean.expand_as(target), target, grid)
+    if mask is None:
+        mean = (target * weights).sum(dim=space, keepdim=True)
+    else:
+        inside = mask.to(device=target.device, dtype=torch.bool)
+        parts = torch.where(inside, weights, 0.0).expand_as(target)
+        mean = (torch.where(inside, target, 0.0) * parts).sum(space, keepdim=True) / parts.sum(space, keepdim=True)
+    return rmse(prediction, target, grid, mask) / rmse(mean.expand_as(target), target, grid, mask)
 
 
 def max_error(
-    prediction: Float[Tensor, "batch channel *space"], target: Float[Tensor, "batch channel *space"]
+    prediction: Float[Tensor, "batch channel *space"],
+    target: Float[Tensor, "batch channel *space"],
+    mask: Tensor | None = None,
 ) -> Float[Tensor, "batch channel"]:
-    """The largest absolute error of each channel over the nodes, in the field's units.
+    """The largest absolute error of each channel over the nodes (of a mask, see `RelativeL2`), in the field's units.
 
     Raises
     ------
@@ -116,13 +141,17 @@ def max_error(
     tensor([[5.]])
     """
     _same(prediction, target)
-    return (prediction - target).abs().flatten(2).amax(dim=2)
+    error = (prediction - target).abs()
+    if mask is not None:
+        error = torch.where(mask.to(device=error.device, dtype=torch.bool), error, 0.0)
+    return error.flatten(2).amax(dim=2)
 
 
 def error_by_time(
     prediction: Float[Tensor, "batch time channel *space"],
     target: Float[Tensor, "batch time channel *space"],
-    grid: Grid,
+    grid: Domain,
+    mask: Tensor | None = None,
 ) -> Float[Tensor, "batch time"]:
     """The relative error of every frame of a rollout.
 
@@ -132,6 +161,8 @@ def error_by_time(
         (batch, time, channel, *space), without the frames given as history.
     grid
         The domain.
+    mask
+        Where to measure: (*space) or (batch, 1, *space), the same in every frame.
 
     Raises
     ------
@@ -145,8 +176,10 @@ def error_by_time(
     """
     _same(prediction, target)
     if prediction.ndim != grid.ndim + 3:
-        raise InputError(f"expected (batch, time, channel, {', '.join(grid.names)}), got {tuple(prediction.shape)}")
-    errors = relative_l2(prediction.flatten(0, 1), target.flatten(0, 1), grid)
+        raise InputError(f"expected (batch, time, channel, {', '.join(grid.dims)}), got {tuple(prediction.shape)}")
+    if mask is not None and mask.ndim > grid.ndim and mask.shape[0] > 1:
+        mask = mask.repeat_interleave(prediction.shape[1], dim=0)
+    errors = relative_l2(prediction.flatten(0, 1), target.flatten(0, 1), grid, mask)
     return errors.reshape(prediction.shape[:2])
 
 
@@ -243,6 +276,7 @@ def energy_spectrum(
     if values.ndim != grid.ndim + 2:
         raise InputError(f"expected (batch, channel, {', '.join(grid.names)}), got {tuple(values.shape)}")
     domain = grid if tuple(values.shape[2:]) == grid.shape else grid.resized(*values.shape[2:])
+    domain.require_uniform("an energy spectrum")
     coefficients: Tensor = values
     squared = torch.zeros(domain.shape, dtype=torch.float64, device=values.device)
     energy = torch.ones((), dtype=values.dtype, device=values.device)

@@ -6,6 +6,8 @@ import xarray as xr
 
 from sciops.data import Axis, conventions
 from sciops.data.axis import KINDS
+from sciops.data.files import open, write
+from sciops.data.points import PointCloud
 from sciops.errors import DataError, DomainError
 
 
@@ -135,7 +137,6 @@ def test_coordinates_without_attributes_are_inferred() -> None:
 @pytest.mark.parametrize(
     ("x", "message"),
     [
-        (np.array([0.0, 0.1, 0.3, 0.4]), r"run.h5: axis 'x': the coordinates are not uniform: .* 0.2 at index 1"),
         (np.array([3.0, 2.0, 1.0, 0.0]), r"run.h5: axis 'x': the coordinates descend; reverse them by ds.sortby"),
         (np.array(list("abcd")), "run.h5: axis 'x': coordinates are a one-dimensional array of numbers"),
     ],
@@ -165,3 +166,120 @@ def test_the_end_of_an_axis_is_a_number(lower) -> None:
     ds["x"].attrs["lower"] = lower
     with pytest.raises(DomainError, match=r"axis 'x': the attribute 'lower' of its coordinate is .*, not a number"):
         conventions.grid_of(ds, "u")
+
+
+def test_coordinates_that_are_not_uniform_make_a_stretched_axis() -> None:
+    x = np.array([0.0, 0.1, 0.3, 0.7, 1.5])
+    ds = xr.Dataset({"u": ("x", np.zeros(5))}, coords={"x": x})
+    (axis,) = conventions.grid_of(ds, "u").axes
+    assert (axis.kind, axis.lower, axis.upper, axis.nodes) == ("stretched", 0.0, 1.5, tuple(x))
+    wide = Axis("x", 5, -1.0, 2.0, "stretched", "m", tuple(x))
+    ds = ds.assign_coords(x=conventions.coordinate(wide))
+    assert conventions.grid_of(ds, "u").axes[0] == wide
+    part = conventions.grid_of(ds.isel(x=slice(1, 4)), "u").axes[0]
+    assert (part.lower, part.upper, part.nodes) == (0.1, 0.7, (0.1, 0.3, 0.7))
+
+
+def test_a_stretched_axis_goes_through_a_file(tmp_path) -> None:
+    axis = Axis("x", 5, -1.0, 2.0, "stretched", "m", (0.0, 0.1, 0.3, 0.7, 1.5))
+    ds = xr.Dataset({"u": (("sample", "x"), np.zeros((2, 5)))}, coords={"x": conventions.coordinate(axis)})
+    again = open(write(ds, tmp_path / "s.nc"))
+    assert conventions.grid_of(again, "u").axes[0] == axis
+    assert open(tmp_path / "s.nc", kinds={"x": "stretched"}).x.attrs["kind"] == "stretched"
+
+
+def globe(lat, lon, **attributes) -> xr.Dataset:
+    north = {"units": "degrees_north", **attributes}
+    coords = {"lat": ("lat", lat, north), "lon": ("lon", lon, {"units": "degrees_east"})}
+    return xr.Dataset({"t": (("lat", "lon"), np.zeros((len(lat), len(lon))))}, coords=coords)
+
+
+GAUSS = np.degrees(np.arcsin(np.polynomial.legendre.leggauss(32)[0]))
+
+
+@pytest.mark.parametrize(
+    ("lat", "kind"),
+    [
+        (np.linspace(-90, 90, 19), "closed"),
+        (np.linspace(-89.5, 89.5, 180), "cell"),
+        (np.linspace(-89.5, 89.5, 180).astype("f4"), "cell"),
+        (GAUSS, "stretched"),
+    ],
+)
+@pytest.mark.parametrize("lon", [np.arange(36) * 10.0, np.arange(36) * 10.0 - 175, np.linspace(0, 360, 37)])
+def test_a_globe_is_recognised_and_has_its_area(lat, lon, kind: str) -> None:
+    grid = conventions.grid_of(globe(lat, lon), "t")
+    assert grid.metric == "sphere"
+    assert grid.kinds == (kind, "closed" if len(lon) == 37 else "periodic")
+    assert float(grid.weights().sum()) == pytest.approx(4 * np.pi, rel=1e-12)
+
+
+def test_a_part_of_the_globe_has_the_area_of_the_part() -> None:
+    ds = globe(np.linspace(-90, 90, 37), np.arange(36) * 10.0).sel(lat=slice(0, 30), lon=slice(20, 60))
+    grid = conventions.grid_of(ds, "t")
+    assert grid.kinds == ("closed", "closed")
+    assert grid.volume == pytest.approx(np.sin(np.radians(30)) * np.radians(40))
+    gauss = conventions.grid_of(globe(GAUSS, np.arange(36) * 10.0).isel(lat=slice(4, 20)), "t").axes[0]
+    assert (gauss.lower, gauss.upper) == (GAUSS[4], GAUSS[19])
+
+
+def test_a_globe_is_recognised_by_standard_names_and_not_by_names_alone() -> None:
+    ds = globe(np.linspace(-90, 90, 19), np.arange(36) * 10.0)
+    for name in ("lat", "lon"):
+        ds[name].attrs = {"units": "degrees", "standard_name": {"lat": "latitude", "lon": "longitude"}[name]}
+    assert conventions.grid_of(ds, "t").metric == "sphere"
+    for name in ("lat", "lon"):
+        ds[name].attrs = {}
+    assert conventions.grid_of(ds, "t").metric == "flat"
+
+
+def scattered(**coords) -> xr.Dataset:
+    lines = {"x": ("point", [0.0, 1.0, 0.0, 1.0], {"units": "m"}), "y": ("point", [0.0, 0.0, 1.0, 1.0])}
+    marks = {"point_dims": ["point"], "point_coords": ["x", "y"]}
+    data = {"u": (("sample", "time", "point"), np.zeros((2, 3, 4)))}
+    return xr.Dataset(data, {**lines, **coords}, marks)
+
+
+def test_points_have_their_coordinates_weights_and_tags() -> None:
+    ds = scattered(point_weights=("point", [1.0, 2.0, 3.0, 4.0]), tag_wall=("point", [True, False, False, True]))
+    cloud = conventions.domain_of(ds, "u")
+    assert isinstance(cloud, PointCloud)
+    assert cloud.weights().tolist() == [1.0, 2.0, 3.0, 4.0]
+    assert cloud.tags["wall"].tolist() == [True, False, False, True]
+    assert (cloud.names, cloud.units, cloud.points.tolist()[1]) == (("x", "y"), ("m", ""), [1.0, 0.0])
+    coordinates, marks = conventions.coordinates_of(cloud)
+    again = xr.Dataset({"u": ("point", np.zeros(4))}, coordinates, marks)
+    assert conventions.domain_of(again, "u") == cloud
+    assert conventions.domain_of(scattered().isel(point=[0, 3]), "u").shape == (2,)
+    with pytest.raises(DomainError, match="variable 'u' is on no grid, 'point' has no axis"):
+        conventions.grid_of(ds, "u")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda ds: ds.drop_vars("y"), "no coordinate 'y', which places 'u'"),
+        (
+            lambda ds: ds.assign_coords(x=(("sample", "point"), np.zeros((2, 4)))),
+            r"the points of 'u' move.*isel\(sample=0\)",
+        ),
+        (lambda ds: ds.expand_dims(z=3, axis=3), "points and axes together make no domain"),
+        (
+            lambda ds: ds.assign_attrs(point_coords=[]),
+            "need coordinates along 'point' listed in point_coords; got none",
+        ),
+    ],
+)
+def test_points_without_places_are_refused(change, message: str) -> None:
+    ds = scattered()
+    ds.encoding["source"] = "run.h5"
+    changed = change(ds)
+    changed.encoding["source"] = "run.h5"
+    with pytest.raises(DomainError, match=f"run.h5: .*{message}"):
+        conventions.domain_of(changed, "u")
+
+
+def test_a_grid_is_a_domain_too() -> None:
+    axis = Axis("x", 4, kind="cell")
+    ds = xr.Dataset({"u": ("x", np.zeros(4))}, coords={"x": conventions.coordinate(axis)})
+    assert conventions.domain_of(ds, "u") == conventions.grid_of(ds, "u")

@@ -207,3 +207,129 @@ def test_grids_match_by_their_nodes() -> None:
     moved = Grid((Axis("x", 8, 0.0, 1.001, "periodic"), grid.axes[1]))
     assert not grid.matches(moved)
     assert grid.matches(moved, rtol=1e-2)
+
+
+def graded(size: int, lower: float = LOWER, upper: float = UPPER) -> Axis:
+    """Nodes that crowd at the lower end, with gaps of the size of the spacing to both ends."""
+    t = (torch.arange(size, dtype=torch.float64) + 0.5) / size
+    nodes = lower + (upper - lower) * (t + t**2) / 2
+    return Axis("z", size, lower, upper, "stretched", nodes=tuple(nodes.tolist()))
+
+
+def test_quadrature_of_a_stretched_axis_is_of_second_order() -> None:
+    errors = []
+    for size in (16, 32, 64, 128):
+        axis = graded(size)
+        total = float((axis.weights() * torch.exp(axis.coordinates())).sum())
+        errors.append(abs(total - (math.exp(UPPER) - math.exp(LOWER))))
+        assert float(axis.weights().sum()) == pytest.approx(axis.extent, rel=1e-14)
+    orders = [math.log2(coarse / fine) for coarse, fine in pairwise(errors)]
+    assert all(1.8 < order < 2.2 for order in orders), orders
+
+
+def test_a_stretched_axis_keeps_its_grading_when_resized() -> None:
+    t = torch.linspace(0, 1, 33, dtype=torch.float64)
+    axis = Axis("z", 33, 0.0, 1.0, "stretched", nodes=tuple((t**2).tolist()))
+    fine = axis.resized(65)
+    assert torch.allclose(fine.coordinates(), torch.linspace(0, 1, 65, dtype=torch.float64) ** 2, atol=1e-3)
+    assert (fine.lower, fine.upper, fine.nodes[0], fine.nodes[-1]) == (0.0, 1.0, 0.0, 1.0)
+    assert fine.resized(33).matches(axis, rtol=1e-3)
+    assert axis.resized(33) == axis
+
+
+def test_a_stretched_axis_matches_by_its_nodes_and_goes_through_json() -> None:
+    axis = graded(12)
+    assert Axis.from_dict(json.loads(json.dumps(axis.to_dict()))) == axis
+    assert "nodes" not in Axis("x", 4).to_dict()
+    moved = list(axis.nodes)
+    moved[5] += 1e-3
+    other = Axis("z", 12, LOWER, UPPER, "stretched", nodes=tuple(moved))
+    assert axis.matches(axis)
+    assert not axis.matches(other)
+    assert axis.matches(other, rtol=1e-2)
+    assert not axis.matches(Axis("z", 12, LOWER, UPPER))
+    assert Axis.from_coordinates("z", axis.nodes, kind="stretched").nodes == axis.nodes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"size": 3}, r"axis 'z': a stretched axis of 3 nodes needs nodes= with as many coordinates, got 0"),
+        ({"size": 3, "nodes": (0.0, 0.5, 0.4)}, "axis 'z': the coordinates do not ascend"),
+        ({"size": 3, "nodes": (0.0, 0.5, 1.4)}, r"axis 'z': the nodes reach from 0 to 1.4, outside \[0, 1\]"),
+        ({"size": 1, "nodes": (0.5,)}, "axis 'z': a stretched axis has at least 2"),
+        ({"size": 3, "kind": "cell", "nodes": (0.0, 0.5, 1.0)}, "only a stretched axis has nodes of its own"),
+    ],
+)
+def test_a_bad_stretched_axis_is_refused(arguments: dict, message: str) -> None:
+    with pytest.raises(DomainError, match=message):
+        Axis(**{"name": "z", "kind": "stretched", **arguments})
+
+
+def test_what_needs_uniform_axes_says_how_to_get_them() -> None:
+    with pytest.raises(DomainError, match=r"axis 'z' is stretched and has no one spacing; .*ds.interp\(z="):
+        _ = graded(8).spacing
+    grid = Grid((Axis("x", 4), graded(8)))
+    assert not grid.uniform
+    with pytest.raises(
+        DomainError, match=r"FNO needs uniform axes, and axis 'z' is stretched \(8 nodes.*ds.interp\(z="
+    ):
+        grid.require_uniform("FNO")
+
+
+def gauss(size: int) -> Axis:
+    nodes = np.degrees(np.arcsin(np.polynomial.legendre.leggauss(size)[0]))
+    return Axis("lat", size, -90, 90, "stretched", nodes=tuple(nodes.tolist()))
+
+
+LATITUDES = [Axis("lat", 19, -90, 90), Axis("lat", 18, -90, 90, "cell"), gauss(18)]
+
+
+@pytest.mark.parametrize("latitude", LATITUDES, ids=["closed", "cell", "gauss"])
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_areas_of_a_sphere_are_exact(latitude: Axis, order: int) -> None:
+    grid = Grid((latitude, Axis("lon", 24, 0, 360, "periodic"))[::order], metric="sphere")
+    assert float(grid.weights().sum()) == pytest.approx(4 * math.pi, rel=1e-14)
+    assert grid.volume == pytest.approx(4 * math.pi)
+    areas = grid.weights() if order == 1 else grid.weights().T
+    edges = np.radians(latitude.edges().numpy())
+    np.testing.assert_allclose(areas[:, 3], np.diff(np.sin(edges)) * 2 * math.pi / 24, rtol=1e-13)
+    assert bool((areas > 0).all())
+    assert areas.shape == (latitude.size, 24)
+    assert grid.resized(*(2 * size for size in grid.shape)).metric == "sphere"
+    assert Grid.from_dict(json.loads(json.dumps(grid.to_dict()))) == grid
+    assert not grid.matches(Grid(grid.axes))
+
+
+def test_the_areas_at_the_poles_of_a_closed_latitude_are_those_of_caps() -> None:
+    grid = Grid((Axis("lat", 19, -90, 90), Axis("lon", 1, 0, 360, "periodic")), metric="sphere")
+    cap = 2 * math.pi * (1 - math.sin(math.radians(85)))
+    assert grid.weights()[[0, -1], 0].tolist() == pytest.approx([cap, cap], rel=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["closed", "cell"])
+def test_quadrature_on_the_sphere_is_of_second_order(kind: str) -> None:
+    errors = []
+    for size in (16, 32, 64):
+        axes = (Axis("lat", size + (kind == "closed"), -90, 90, kind), Axis("lon", 2 * size, 0, 360, "periodic"))
+        grid = Grid(axes, metric="sphere")
+        lat, lon = torch.deg2rad(grid.coordinates())
+        values = torch.exp(lat.sin()) * (1 + 0.3 * lon.cos() * lat.cos())
+        errors.append(abs(float((grid.weights() * values).sum()) - 2 * math.pi * (math.e - 1 / math.e)))
+    assert all(1.8 < math.log2(coarse / fine) < 2.2 for coarse, fine in pairwise(errors)), errors
+
+
+@pytest.mark.parametrize(
+    ("axes", "message"),
+    [
+        ((Axis("x", 4), Axis("lon", 4, 0, 360)), "a sphere needs one latitude among the axes.*got x"),
+        ((Axis("lat", 4, -90, 90), Axis("latitude", 4, -90, 90)), "a sphere needs one latitude"),
+        ((Axis("lat", 4, 0, 180), Axis("lon", 4, 0, 360)), r"axis 'lat': latitudes lie in \[-90, 90\].*got \[0, 180\]"),
+        ((Axis("lat", 4, -90, 90), Axis("lon", 4, 0, 400)), "axis 'lon': longitudes span 360 degrees at most, got 400"),
+    ],
+)
+def test_a_bad_sphere_is_refused(axes: tuple, message: str) -> None:
+    with pytest.raises(DomainError, match=message):
+        Grid(axes, metric="sphere")
+    with pytest.raises(DomainError, match="unknown metric 'spher'; did you mean 'sphere'"):
+        Grid(axes, metric="spher")

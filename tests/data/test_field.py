@@ -194,3 +194,18 @@ def test_variables_that_make_no_field_are_refused() -> None:
         Field.from_xarray(ds, ["pressure", "other"])
     with pytest.raises(InputError, match="at least one variable"):
         Field.from_xarray(ds, [])
+
+
+def test_a_masked_norm_counts_the_part_and_ignores_what_is_outside(generator: torch.Generator) -> None:
+    grid = Grid.unit(12, 9, kind="cell")
+    inside = grid.coordinates()[0] < 0.5
+    values = torch.where(inside, torch.rand(2, 3, 12, 9, generator=generator, dtype=torch.float64), math.nan)
+    field = Field(values, grid)
+    for p in (1, 2, math.inf):
+        clean = Field(torch.where(inside, values, 0.0), grid).norm(p)
+        assert torch.allclose(field.norm(p, mask=inside), clean)
+        assert torch.allclose(field.norm(p, mask=inside.expand(2, 1, 12, 9)), clean)
+    assert bool(field.norm().isnan().all())
+    for shape in ((9, 12), (3, 1, 12, 9), (9,)):
+        with pytest.raises(InputError, match="the mask has shape"):
+            field.norm(mask=torch.ones(shape, dtype=torch.bool))

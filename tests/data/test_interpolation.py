@@ -9,6 +9,7 @@ import torch
 from sciops.data import interpolation
 from sciops.data.domain import Axis, Grid
 from sciops.data.interpolation import interpolate, resample
+from sciops.data.points import PointCloud
 from sciops.errors import DomainError, InputError
 
 LOCAL = ["closed", "cell", "left"]
@@ -265,3 +266,47 @@ def test_rounding_at_the_ends_is_let_pass() -> None:
 def test_what_does_not_fit_is_refused(call, error, message: str) -> None:
     with pytest.raises(error, match=message):
         call()
+
+
+def _graded(size: int) -> Axis:
+    t = torch.linspace(0, 1, size, dtype=torch.float64)
+    return Axis("z", size, 0.0, 1.0, "stretched", nodes=tuple((0.6 * t + 0.4 * t**2).tolist()))
+
+
+def test_a_stretched_axis_is_interpolated_by_cubics(generator: torch.Generator) -> None:
+    coefficients = torch.randn(4, generator=generator, dtype=torch.float64)
+    points = torch.rand(50, 1, generator=generator, dtype=torch.float64)
+
+    def cubic(x: torch.Tensor) -> torch.Tensor:
+        return sum(c * x**k for k, c in enumerate(coefficients))
+
+    grid = Grid((_graded(9),))
+    assert torch.allclose(interpolate(cubic(grid.coordinates()[0]), grid, points), cubic(points[:, 0]), atol=1e-12)
+    assert torch.allclose(
+        resample(cubic(grid.coordinates()[0]), grid, Grid.unit(20)), cubic(Grid.unit(20).coordinates()[0])
+    )
+    errors = []
+    for size in (17, 33, 65):
+        grid = Grid((_graded(size),))
+        fine = Grid((Axis("z", 301),))
+        error = resample((5 * grid.coordinates()[0]).sin(), grid, fine) - (5 * fine.coordinates()[0]).sin()
+        errors.append(float(error.square().mean().sqrt()))
+    orders = [math.log2(coarse / fine) for coarse, fine in pairwise(errors)]
+    assert all(3.6 < order < 4.6 for order in orders), orders
+
+
+def test_a_stretched_axis_is_differentiable_in_values_and_points(generator: torch.Generator) -> None:
+    grid = Grid((_graded(6), Axis("x", 5, kind="periodic")))
+    values = torch.randn(6, 5, generator=generator, dtype=torch.float64, requires_grad=True)
+    points = (0.05 + 0.9 * torch.rand(3, 2, generator=generator, dtype=torch.float64)).requires_grad_()
+    assert torch.autograd.gradcheck(lambda u, p: interpolate(u, grid, p), (values, points))
+
+
+def test_a_name_of_outside_is_checked() -> None:
+    cloud = PointCloud([[0.0], [1.0]])
+    with pytest.raises(InputError, match="unknown value 'nearst' of outside=; did you mean 'nearest'"):
+        interpolate(torch.zeros(2), cloud, torch.zeros(1, 1), outside="nearst")
+    with pytest.raises(DomainError, match=r"do not stand on the .* \(2,\)"):
+        interpolate(torch.zeros(3), cloud, torch.zeros(1, 1))
+    with pytest.raises(DomainError, match=r"points have shape \(n, 1\)"):
+        interpolate(torch.zeros(2), cloud, torch.zeros(1, 2))

@@ -12,7 +12,9 @@ from rich.console import Console
 
 from sciops.data import summary
 from sciops.data.axis import Axis
+from sciops.data.conventions import coordinates_of
 from sciops.data.files import write
+from sciops.data.mesh import Mesh
 from sciops.data.storage import StoredArray
 from sciops.data.summary import summarise
 from sciops.errors import DataError, InputError
@@ -113,8 +115,33 @@ def test_assumed_and_irregular_axes_are_said(tmp_path):
     assert "assumed, the file has no coordinates" in str(summarise(tmp_path / "d.pt"))
     irregular = xr.Dataset({"u": ("x", np.zeros(4))}, coords={"x": [0.0, 0.1, 0.5, 1.0]})
     found = summarise(irregular)
-    assert found.axes[0].axis is None
-    assert "no uniform axis: the coordinates are not uniform" in str(found)
+    assert found.axes[0].axis.kind == "stretched"
+    assert "stretched  [0, 1]" in str(found)
+    descending = summarise(irregular.assign_coords(x=[1.0, 0.5, 0.2, 0.0]))
+    assert descending.axes[0].axis is None
+    assert "no axis: the coordinates descend" in str(descending)
+
+
+def test_points_meshes_and_curvilinear_grids_are_no_assumed_axes():
+    mesh = Mesh(torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 3.0]]), {"triangle": torch.tensor([[0, 1, 2]])}, units="m")
+    coordinates, marks = coordinates_of(mesh)
+    ds = xr.Dataset({"u": ("point", np.zeros(3)), "k": ("cell_triangle", [1.0])}, coordinates, marks)
+    text = str(summarise(ds))
+    assert [(axis.name, axis.domain) for axis in summarise(ds).axes] == [("point", "mesh"), ("cell_triangle", "cells")]
+    assert "x [0, 2], y [0, 3]" in text
+    assert "assumed" not in text
+    moving = xr.Dataset(
+        {"u": (("sample", "point"), np.zeros((2, 3)))},
+        {"x": (("sample", "point"), np.random.default_rng().random((2, 3)))},
+        {"point_dims": ["point"], "point_coords": ["x"]},
+    )
+    assert "the points of 'u' move" in summarise(moving).axes[0].problem
+    i, j = np.meshgrid(np.arange(3.0), np.arange(4.0), indexing="ij")
+    bent = xr.Dataset({"u": (("i", "j"), i)}, {"x": (("i", "j"), i), "y": (("i", "j"), j + i**2)})
+    bent.attrs["curvilinear_coords"] = ["x", "y"]
+    assert [(axis.domain, axis.interval) for axis in summarise(bent).axes] == [
+        ("curvilinear", "x [0, 2], y [0, 7]")
+    ] * 2
 
 
 def test_real_files(shared_data):

@@ -438,3 +438,14 @@ def test_long_trajectories_get_a_band_of_bounded_size(fitted: Any, make: Any, mo
     monkeypatch.setattr("sciops.surrogate.assessment._BAND_BYTES", 8 * 16 * 5)
     surrogate = fitted(make.trajectories(), inputs="v", outputs="v", task="evolve")
     assert surrogate.band is not None and surrogate.band.frames == 5
+
+
+@pytest.mark.parametrize("model", ["fno", "unet"])
+def test_an_axis_that_is_not_uniform_is_refused_with_the_line_that_makes_it_so(make: Any, model: str) -> None:
+    ds = make.waves()
+    names = [str(name) for name in ds.data_vars][:2]
+    graded = ds.assign_coords(x=("x", np.linspace(0, 1, ds.sizes["x"]) ** 2))
+    with pytest.raises(
+        DomainError, match=r"needs uniform axes, and axis 'x' is stretched .*ds\.interp\(x=numpy\.linspace"
+    ):
+        sciops.fit(graded, inputs=names[0], outputs=names[1], model=model, progress=False)

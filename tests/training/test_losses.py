@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import itertools
 import math
+from itertools import pairwise
 
 import pytest
 import torch
 
 from sciops.data.domain import Axis, Grid, Kind
+from sciops.data.points import PointCloud
 from sciops.errors import DomainError, InputError
-from sciops.training.losses import RelativeH1, RelativeL2, derivative, losses
+from sciops.training.losses import RelativeH1, RelativeL2, derivative, losses, masked_derivative
 
 KINDS: tuple[Kind, ...] = ("periodic", "closed", "cell", "left")
 
@@ -135,3 +137,73 @@ def test_bad_input() -> None:
         derivative(torch.zeros(9), Axis("x", 8), 0)
     with pytest.raises(InputError, match="unknown loss 'h2'"):
         losses["h2"]
+
+
+@pytest.mark.parametrize("name", ["l2", "h1"])
+@pytest.mark.parametrize("kind", ["closed", "cell", "periodic"])
+def test_a_full_mask_changes_nothing_and_a_part_leaves_out_the_rest(name, kind, generator):
+    grid = Grid.unit(24, 10, kind=("closed", kind))
+    loss = losses[name](grid)
+    x, y = grid.coordinates()
+    target = torch.stack([torch.sin(3 * x) + y, x * y])[None].repeat(2, 1, 1, 1)
+    prediction = target + 0.1 * torch.rand(target.shape, generator=generator, dtype=torch.float64)
+    if kind != "periodic" or name == "l2":  # a mask takes differences where the periodic derivative is spectral
+        full = torch.ones(24, 10, dtype=torch.bool)
+        assert torch.allclose(loss(prediction, target, full), loss(prediction, target))
+    mask = (x < 0.6).expand(2, 1, 24, 10).clone()
+    mask[1] = True
+    spoiled = torch.where(mask, prediction, math.nan)
+    found = loss.per_sample(spoiled, torch.where(mask, target, math.nan), mask)
+    assert torch.allclose(found, loss.per_sample(prediction, target, mask))
+    assert torch.isfinite(found).all()
+    assert not torch.isclose(found[0], loss.per_sample(prediction, target)[0])
+    with pytest.raises(InputError, match="the mask has shape"):
+        loss(prediction, target, mask[:, 0])
+
+
+def test_gradients_under_a_mask_are_finite_and_zero_outside(generator):
+    grid = Grid.unit(6, 5, kind=("periodic", "closed"))
+    mask = torch.ones(6, 5, dtype=torch.bool)
+    mask[2:4, 1:3] = False
+    target = torch.randn(1, 1, 6, 5, generator=generator, dtype=torch.float64)
+    prediction = torch.randn(1, 1, 6, 5, generator=generator, dtype=torch.float64, requires_grad=True)
+    for name in ("l2", "h1"):
+        loss = losses[name](grid)
+        assert torch.autograd.gradcheck(lambda p, loss=loss: loss(p, target, mask), prediction)
+        (slope,) = torch.autograd.grad(loss(prediction, torch.where(mask, target, math.nan), mask), prediction)
+        assert bool((slope[0, 0][~mask] == 0).all())
+        assert bool((slope[0, 0][mask] != 0).any())
+
+
+def test_the_derivative_under_a_mask_is_of_second_order_where_it_is_given():
+    errors = []
+    for size in (20, 40, 80):
+        axis = Axis("x", size, kind="periodic")
+        x = axis.coordinates()
+        mask = (x > 0.2) & (x < 0.7)
+        values = torch.where(mask, torch.sin(2 * math.pi * x), 0.0)
+        slope, good = masked_derivative(values, mask, axis, 0)
+        assert int(good.sum()) == int(mask.sum()) - 2
+        errors.append(float((slope - 2 * math.pi * torch.cos(2 * math.pi * x))[good].abs().max()))
+    orders = [math.log2(coarse / fine) for coarse, fine in pairwise(errors)]
+    assert all(1.8 < order < 2.2 for order in orders), orders
+
+
+def test_the_loss_is_that_of_the_domain_on_points_and_stretched_grids(generator):
+    cloud = PointCloud(torch.rand(30, 2, generator=generator, dtype=torch.float64))
+    prediction, target = torch.rand(2, 3, 1, 30, generator=generator, dtype=torch.float64)
+    expected = (cloud.weights() * (prediction - target) ** 2).sum(-1).sqrt() / (cloud.weights() * target**2).sum(
+        -1
+    ).sqrt()
+    assert torch.allclose(losses["l2"](cloud).per_sample(prediction, target), expected[:, 0])
+    with pytest.raises(InputError, match="expected values on PointCloud"):
+        losses["l2"](cloud)(torch.ones(1, 1, 29), torch.ones(1, 1, 29))
+    with pytest.raises(DomainError, match="the H1 norm needs a grid"):
+        losses["h1"](cloud)
+    errors = []
+    for size in (21, 41, 81):
+        t = torch.linspace(0, 1, size, dtype=torch.float64)
+        axis = Axis("z", size, 0.0, 1.0, "stretched", nodes=tuple((0.5 * t + 0.5 * t**2).tolist()))
+        x = axis.coordinates()
+        errors.append(float((derivative(x.exp(), axis, 0) - x.exp()).abs().max()))
+    assert all(1.7 < math.log2(coarse / fine) < 2.2 for coarse, fine in pairwise(errors)), errors

@@ -109,3 +109,19 @@ def test_a_left_axis_with_one_node_holds_a_constant() -> None:
     _, energy = metrics.energy_spectrum(values, grid)
     _, expected = metrics.energy_spectrum(values[:, :, 0], Grid.unit(8, kind="periodic"))
     torch.testing.assert_close(energy, expected)
+
+
+def test_metrics_under_a_mask_measure_that_part_alone(generator):
+    grid = Grid.unit(16, 12, kind="cell")
+    mask = (grid.coordinates()[0] < 0.5).expand(2, 1, 16, 12)
+    prediction, target = torch.rand(2, 2, 3, 16, 12, generator=generator, dtype=torch.float64)
+    half, part = Grid.unit(8, 12, kind="cell"), (..., slice(0, 8), slice(None))
+    spoiled = torch.where(mask, prediction, math.nan), torch.where(mask, target, math.nan)
+    for metric in (metrics.relative_l2, metrics.rmse, metrics.vrmse):
+        assert torch.allclose(metric(*spoiled, grid, mask), metric(prediction[part], target[part], half))
+        assert torch.allclose(metric(*spoiled, grid, mask[0, 0]), metric(prediction[part], target[part], half))
+    assert torch.equal(metrics.max_error(*spoiled, mask), metrics.max_error(prediction[part], target[part]))
+    frames = [field[:, None].expand(2, 4, 3, 16, 12) for field in spoiled]
+    halves = [field[part][:, None].expand(2, 4, 3, 8, 12) for field in (prediction, target)]
+    assert torch.allclose(metrics.error_by_time(*frames, grid, mask), metrics.error_by_time(*halves, half))
+    assert torch.allclose(metrics.error_by_time(*frames, grid, mask[0, 0]), metrics.error_by_time(*halves, half))

@@ -86,14 +86,14 @@ def coordinate_lines(contents: Contents, dims: FieldDims) -> dict[str, str]:
     return {dim: name for dim, name in found.items() if name is not None}
 
 
-def aside(contents: Contents, dims: FieldDims) -> str:
-    """A remark on the arrays that are neither fields, parameters nor coordinates; empty where there are none.
+def aside(contents: Contents, dims: FieldDims, *known: str) -> str:
+    """A remark on the arrays that are neither fields, parameters, coordinates nor known; empty where there are none.
 
     Examples
     --------
     A file with ``a``, ``u`` and a mesh gives ``"; left aside: mesh"``.
     """
-    used = {*dims, *coordinate_lines(contents, dims).values()}
+    used = {*dims, *coordinate_lines(contents, dims).values(), *known}
     rest = [name for name in contents.entries if name not in used]
     return f"; left aside: {', '.join(rest)}" if rest else ""
 

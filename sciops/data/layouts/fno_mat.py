@@ -5,10 +5,14 @@ Version 5 and version 7.3 (HDF5 with reversed axes) look the same here: both hav
 
 from __future__ import annotations
 
+from typing import Any
+
 import xarray as xr
 
 from sciops.data.assembly import assemble
+from sciops.data.containers import Array
 from sciops.data.layouts import Contents, Layout, Options, register
+from sciops.data.layouts._domain import mesh_lines
 from sciops.data.layouts._fields import FieldDims, aside, coordinate_lines, paired, space_names
 
 _PAIRS = (("a", "u"), ("coeff", "sol"), ("input", "output"))
@@ -24,13 +28,35 @@ class FNOMatlab(Layout):
         dims = _dims(contents)
         if dims is None:
             return None
+        mesh = ("X", "Y") if _has_mesh(contents, dims) else ()
+        rest = aside(contents, dims, *mesh)
         fields = ", ".join(f"{name} {contents.entries[name].shape}" for name in dims)
-        return f"MATLAB file with {fields}, samples first, as of the Fourier neural operator{aside(contents, dims)}"
+        return f"MATLAB file with {fields}, samples first, as of the Fourier neural operator{rest}"
 
     def read(self, contents: Contents, options: Options) -> xr.Dataset:
         """See `Layout.read`."""
         dims = _dims(contents) or {}
-        return assemble(contents, options, variables=dims, coords=coordinate_lines(contents, dims))
+        coords: dict[str, Any] = dict(coordinate_lines(contents, dims))
+        mesh = _mesh(contents, dims)
+        if mesh is not None:
+            (first, second), lines = mesh
+            names = {"x": first, "y": second}
+            dims = {name: tuple(names.get(dim, dim) if dim else dim for dim in axes) for name, axes in dims.items()}
+            coords |= lines
+        return assemble(contents, options, variables=dims, coords=coords)
+
+
+def _mesh(contents: Contents, dims: FieldDims) -> tuple[tuple[str, str], dict[str, Array]] | None:
+    """The order of the axes and their lines by the matrices X and Y; None without them, or where they are no grid."""
+    return mesh_lines(contents.read("X"), contents.read("Y")) if _has_mesh(contents, dims) else None
+
+
+def _has_mesh(contents: Contents, dims: FieldDims) -> bool:
+    """Whether X and Y are matrices of the shape that every field has in space."""
+    entries = contents.entries
+    pairs = {name: list(zip(axes, entries[name].shape, strict=True)) for name, axes in dims.items()}
+    shapes = {tuple(size for dim, size in pair if dim in ("x", "y")) for pair in pairs.values()} - {()}
+    return {"X", "Y"} <= set(entries) and shapes == {entries["X"].shape} == {entries["Y"].shape}
 
 
 def _dims(contents: Contents) -> FieldDims | None:

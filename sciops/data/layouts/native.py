@@ -7,9 +7,11 @@ import xarray as xr
 
 from sciops.data.containers import reading
 from sciops.data.layouts import Contents, Layout, Options, register
+from sciops.data.layouts._hdf5 import is_dedalus
 from sciops.data.storage import plain
 from sciops.errors import LayoutError
 
+_LISTS = {"channel_dims", "point_dims", "point_coords", "curvilinear_coords"}
 _WITHOUT_VALUES = "This is a netCDF dimension but not a netCDF variable"
 
 
@@ -19,7 +21,7 @@ class Native(Layout):
 
     def detect(self, contents: Contents) -> str | None:
         """See `Layout.detect`."""
-        if contents.container != "hdf5" or contents.matlab or not contents.self_describing:
+        if contents.container != "hdf5" or contents.matlab or not contents.self_describing or is_dedalus(contents):
             return None
         return "netCDF4/HDF5 with dimension scales"
 
@@ -48,9 +50,8 @@ class Native(Layout):
         if not ds.data_vars and any("/" in name for name in contents.entries):
             raise LayoutError(f"{contents.path}: the root group holds no variables; declare those of groups by dims=")
         ds.attrs = {str(name): plain(value) for name, value in ds.attrs.items()}
-        channels = ds.attrs.get("channel_dims")
-        if channels is not None:
-            ds.attrs["channel_dims"] = [str(dim) for dim in np.atleast_1d(channels)]
+        for attribute in _LISTS & set(ds.attrs):
+            ds.attrs[attribute] = [str(name) for name in np.atleast_1d(ds.attrs[attribute])]
         if options.coords:
             raise LayoutError(f"{contents.path}: its coordinates come from the file; coords= goes with dims=")
         return ds

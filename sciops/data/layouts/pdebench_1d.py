@@ -8,6 +8,7 @@ import xarray as xr
 
 from sciops.data.assembly import assemble
 from sciops.data.layouts import Contents, Layout, Options, register
+from sciops.data.layouts._hdf5 import scalars
 from sciops.errors import LayoutError
 
 _PARAMETERS = ("beta", "Nu", "rho", "Rho")
@@ -40,7 +41,7 @@ class PDEBench1D(Layout):
                 f"{contents.path}: 't-coordinate' has {n_times} times, 'tensor' {steps}; {steps} or {steps + 1} fit"
             )
         times = contents.read("t-coordinate").reshape(-1)
-        parameters = {name: contents.attributes[name] for name in _PARAMETERS if name in contents.attributes}
+        parameters = scalars(contents.attributes, _PARAMETERS)
         return assemble(
             contents,
             options,

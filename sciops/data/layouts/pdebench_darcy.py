@@ -6,6 +6,7 @@ import xarray as xr
 
 from sciops.data.assembly import assemble
 from sciops.data.layouts import Contents, Layout, Options, register
+from sciops.data.layouts._hdf5 import scalars
 
 
 @register("pdebench-darcy")
@@ -26,5 +27,5 @@ class PDEBenchDarcy(Layout):
         """See `Layout.read`."""
         variables = {"nu": ("sample", "x", "y"), "tensor": ("sample", None, "x", "y")}
         coords = {dim: f"{dim}-coordinate" for dim in ("x", "y") if f"{dim}-coordinate" in contents.entries}
-        parameters = {name: contents.attributes[name] for name in ("beta",) if name in contents.attributes}
+        parameters = scalars(contents.attributes, ("beta",))
         return assemble(contents, options, variables=variables, coords=coords, parameters=parameters)
