@@ -1,4 +1,4 @@
-"""The command line: ``sciops info | convert | simulate | fit | evaluate | predict``.
+"""The command line: ``sciops info | convert | simulate | fit | evaluate | predict | kernels``.
 
 Each command is a module of this package, loaded when it is called; its flags, its help and the keys of its
 configuration files come from the signature and the docstring of the Python function that does the work.
@@ -30,6 +30,7 @@ COMMANDS = {
     "fit": "train a surrogate on a file",
     "evaluate": "errors of a surrogate on a file",
     "predict": "apply a surrogate to a file and write the prediction",
+    "kernels": "which implementation of each kernel runs on this machine, and why",
 }
 _HELP = """\
 usage: sciops COMMAND ...

@@ -1,20 +1,167 @@
-"""Tensor functions that everything else stands on: torch and numpy only, no classes of the field, no files."""
+"""Tensor functions that everything else stands on: torch and numpy only, no classes of the field, no files.
+
+Each is one operator with a plain reference and quick implementations for processors and CUDA; `info` tells which runs
+here and why, `use` and the environment variable SCIOPS_KERNELS force one (:mod:`sciops.kernels.dispatch`).
+"""
 
 from __future__ import annotations
 
+from sciops.kernels.dense import (
+    dense_factor,
+    dense_factor_solve,
+    dense_inverse,
+    dense_slogdet,
+    dense_solve,
+    spd_solve,
+)
+from sciops.kernels.dispatch import info, read_environment, use
 from sciops.kernels.fourier import FourierAxis, analysis_matrix, synthesis_matrix
+from sciops.kernels.krylov import cg_direction, cg_direction_, cg_update, cg_update_, conjugate, conjugate_, dot
+from sciops.kernels.minres import minres_lanczos, minres_lanczos_, minres_start, minres_update, minres_update_
+from sciops.kernels.mixing import mix
+from sciops.kernels.nonsymmetric import (
+    arnoldi,
+    arnoldi_,
+    bicgstab_direction,
+    bicgstab_direction_,
+    bicgstab_half,
+    bicgstab_half_,
+    bicgstab_update,
+    bicgstab_update_,
+    gmres_rotate,
+    gmres_rotate_,
+)
+from sciops.kernels.periodic import dealiased_product, fourier_resample, spectral_derivative
 from sciops.kernels.pointwise import perceptron
-from sciops.kernels.spectral import fourier_resample, spectral_convolution, spectral_derivative
+from sciops.kernels.products import linear
+from sciops.kernels.runge_kutta import (
+    StepController,
+    StepState,
+    error_norm,
+    hermite_weights,
+    interpolate_step,
+    interpolate_step_,
+    prepare,
+    stage_combination,
+    stage_combination_,
+    step_control,
+    step_control_,
+)
+from sciops.kernels.scan import affine_scan
+from sciops.kernels.smoothing import chebyshev, gauss_seidel, jacobi, l1_scale
+from sciops.kernels.spectral import spectral_convolution
+from sciops.kernels.stencil import (
+    diffusion_apply,
+    diffusion_apply_dot,
+    diffusion_residual,
+    stencil_adjoint,
+    stencil_apply,
+)
+from sciops.kernels.transfer import (
+    coarse_shape,
+    coarsen,
+    interpolation_weights,
+    linear_weights,
+    prolong,
+    prolong_add,
+    restrict,
+)
 from sciops.kernels.transform import fourier_coefficients, fourier_synthesis
+from sciops.kernels.trigonometric import cosine_transform, sine_transform
+from sciops.kernels.weights import (
+    CP,
+    Separable,
+    TensorTrain,
+    Tucker,
+    cp_rank,
+    shape_of,
+    tensor_train_ranks,
+    to_dense,
+    tucker_ranks,
+)
 
 __all__ = [
+    "CP",
     "FourierAxis",
+    "Separable",
+    "StepController",
+    "StepState",
+    "TensorTrain",
+    "Tucker",
+    "affine_scan",
     "analysis_matrix",
+    "arnoldi",
+    "arnoldi_",
+    "bicgstab_direction",
+    "bicgstab_direction_",
+    "bicgstab_half",
+    "bicgstab_half_",
+    "bicgstab_update",
+    "bicgstab_update_",
+    "cg_direction",
+    "cg_direction_",
+    "cg_update",
+    "cg_update_",
+    "chebyshev",
+    "coarse_shape",
+    "coarsen",
+    "conjugate",
+    "conjugate_",
+    "cosine_transform",
+    "cp_rank",
+    "dealiased_product",
+    "dense_factor",
+    "dense_factor_solve",
+    "dense_inverse",
+    "dense_slogdet",
+    "dense_solve",
+    "diffusion_apply",
+    "diffusion_apply_dot",
+    "diffusion_residual",
+    "dot",
+    "error_norm",
     "fourier_coefficients",
     "fourier_resample",
     "fourier_synthesis",
+    "gauss_seidel",
+    "gmres_rotate",
+    "gmres_rotate_",
+    "hermite_weights",
+    "info",
+    "interpolate_step",
+    "interpolate_step_",
+    "interpolation_weights",
+    "jacobi",
+    "l1_scale",
+    "linear",
+    "linear_weights",
+    "minres_lanczos",
+    "minres_lanczos_",
+    "minres_start",
+    "minres_update",
+    "minres_update_",
+    "mix",
     "perceptron",
+    "prepare",
+    "prolong",
+    "prolong_add",
+    "restrict",
+    "shape_of",
+    "sine_transform",
+    "spd_solve",
     "spectral_convolution",
     "spectral_derivative",
+    "stage_combination",
+    "stage_combination_",
+    "stencil_adjoint",
+    "stencil_apply",
+    "step_control",
+    "step_control_",
     "synthesis_matrix",
+    "tensor_train_ranks",
+    "to_dense",
+    "tucker_ranks",
+    "use",
 ]
+
+read_environment()

@@ -177,8 +177,9 @@ def _real_synthesis(axis: FourierAxis, size: int, dtype: torch.dtype, device: to
 
 
 def _matrix(build: Builder, axis: FourierAxis, size: int, like: Tensor) -> Tensor:
-    # a traced graph computes the matrix itself: there the size may be symbolic and the tensor fake
-    if torch.compiler.is_compiling() or type(like) not in (Tensor, torch.nn.Parameter):
+    # what is computed while tracing or under torch.func is fake or wrapped, and must not outlive either
+    kept = type(like) in (Tensor, torch.nn.Parameter) and not torch._C._are_functorch_transforms_active()
+    if torch.compiler.is_compiling() or not kept or type(size) is not int:
         return build(axis, size, like.dtype, like.device)
     return _kept(build, axis, size, like.dtype, like.device)
 

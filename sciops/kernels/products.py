@@ -1,31 +1,24 @@
-"""Real matrix products, on the quickest path that the machine and the mode of execution offer.
+"""Real matrix products, on the quickest path that the machine offers.
 
-In eager execution on a CPU, float32 products of some size go through oneDNN, whose kernels use the widest vectors of
-any processor and fuse the bias and GELU. Everything else, and everything traced by ``torch.compile`` or
-``torch.export``, transformed by ``torch.func`` or run under autocast, takes the plain operators.
+On a CPU, float32 products of some size go through oneDNN, whose kernels use the widest vectors of any processor and
+fuse the bias and GELU. Everything else takes the plain operators.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 from torch.nn import functional
 
+from sciops.errors import InputError
+from sciops.kernels.dispatch import Kernel, Path
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
 _SMALLEST = 2**16
-
-
-def is_eager(x: Tensor) -> bool:
-    """Whether hand-written backward passes may be used: no tracing, no function transform, no autocast."""
-    return bool(
-        type(x) in (Tensor, torch.nn.Parameter)
-        and not torch.compiler.is_compiling()
-        and not torch._C._are_functorch_transforms_active()
-        and forward_ad._current_level < 0
-        and not torch.is_autocast_enabled(x.device.type)
-    )
 
 
 def product(a: Tensor, b: Tensor, bias: Tensor | None = None, *, gelu: bool = False) -> Tensor:
@@ -46,46 +39,106 @@ def product(a: Tensor, b: Tensor, bias: Tensor | None = None, *, gelu: bool = Fa
     return functional.gelu(plain) if gelu else plain
 
 
-def inner_product(a: Tensor, b: Tensor) -> Tensor:
-    """The product :math:`a^T b` of (P, M) and (P, N) with P much larger than M and N.
+def inner_product(a: Float[Tensor, "point m"], b: Float[Tensor, "point n"]) -> Float[Tensor, "m n"]:
+    r"""The product :math:`a^T b` of two tall matrices; differentiable to any order.
+
+    Parameters
+    ----------
+    a, b
+        (P, M) and (P, N) with P much larger than M and N.
+
+    Returns
+    -------
+    Tensor
+        (M, N). Under autocast in its dtype.
+
+    Raises
+    ------
+    InputError
+        If a and b are not matrices with the same number of rows.
 
     Examples
     --------
     >>> inner_product(torch.ones(5, 2), torch.ones(5, 3)).tolist()
     [[5.0, 5.0, 5.0], [5.0, 5.0, 5.0]]
     """
+    if a.ndim != 2 or b.ndim != 2 or a.shape[0] != b.shape[0]:
+        raise InputError(
+            f"a and b have shapes {tuple(a.shape)} and {tuple(b.shape)}; matrices (P, M) and (P, N) are expected"
+        )
+    c: Tensor = _inner_product(a, b)
+    return c
+
+
+def quick_inner_product(a: Tensor, b: Tensor) -> Tensor:
+    """The product of `inner_product` for any strides; no derivative is recorded by itself.
+
+    Examples
+    --------
+    >>> quick_inner_product(torch.ones(5, 2), torch.ones(5, 1)).tolist()
+    [[5.0], [5.0]]
+    """
     # the libraries are up to five times slower when the result is taller than wide
     if a.shape[1] > b.shape[1]:
-        return inner_product(b, a).mT
+        return quick_inner_product(b, a).mT
     return product(a.mT, b.mT) if b.shape[1] >= 64 else torch.mm(a.mT, b)
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Linear map (out, in) of the last dimension of x (..., in), plus bias (out,); differentiable to any order.
+def linear(
+    x: Float[Tensor, "*point in_channel"],
+    weight: Float[Tensor, "out_channel in_channel"],
+    bias: Float[Tensor, " out_channel"] | None = None,
+) -> Float[Tensor, "*point out_channel"]:
+    r"""Linear map of the last dimension, :math:`y_o = \sum_i W_{oi} x_i + b_o`; differentiable to any order.
+
+    Parameters
+    ----------
+    x
+        (..., in_channel).
+    weight, bias
+        W (out_channel, in_channel) and b (out_channel,), or None.
+
+    Returns
+    -------
+    Tensor
+        (..., out_channel). Under autocast in its dtype.
+
+    Raises
+    ------
+    InputError
+        For shapes that do not fit each other.
 
     Examples
     --------
     >>> linear(torch.ones(2, 3), torch.ones(1, 3)).tolist()
     [[3.0], [3.0]]
     """
-    if not is_eager(x):
-        return functional.linear(x, weight, bias)
-    y: Tensor = _Product.apply(x.reshape(-1, x.shape[-1]), weight, bias)  # type: ignore[no-untyped-call]
-    return y.view(*x.shape[:-1], weight.shape[0])
+    if weight.ndim != 2 or x.ndim < 1 or x.shape[-1] != weight.shape[1]:
+        raise InputError(
+            f"x has shape {tuple(x.shape)} and the weight {tuple(weight.shape)}; "
+            "(..., in_channel) and (out_channel, in_channel) are expected"
+        )
+    if bias is not None and (bias.ndim != 1 or bias.shape[0] != weight.shape[0]):
+        raise InputError(f"the bias has shape {tuple(bias.shape)}, expected ({weight.shape[0]},)")
+    y: Tensor = _linear(x, weight, bias)
+    return y
 
 
 def along(matrix: Tensor, x: Tensor, dim: int) -> Tensor:
-    """Apply a constant matrix (out, in) to dimension `dim` of x; differentiable in x to any order.
+    """Apply a matrix (out, in) to dimension `dim` of x; no derivative is recorded by itself.
 
     Examples
     --------
     >>> along(torch.ones(1, 3), torch.ones(2, 3, 4), 1).shape
     torch.Size([2, 1, 4])
     """
-    if is_eager(x):
-        y: Tensor = _Contraction.apply(matrix, x, dim)  # type: ignore[no-untyped-call]
-        return y
-    return _contract(matrix, x, dim, functional.linear)
+    lead, tail = x.shape[:dim], x.shape[dim + 1 :]
+    size = matrix.shape[0]
+    if not tail:
+        return product(x.reshape(-1, x.shape[dim]), matrix).view(*lead, size)
+    if not lead:
+        return product(matrix, x.reshape(x.shape[dim], -1).mT).view(size, *tail)
+    return torch.matmul(matrix, x.flatten(dim + 1)).view(*lead, size, *tail)
 
 
 def _onednn_takes(a: Tensor, b: Tensor) -> bool:
@@ -104,42 +157,50 @@ def _has_onednn() -> bool:
     return torch._C._has_mkldnn and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
-def _contract(matrix: Tensor, x: Tensor, dim: int, multiply: Any) -> Tensor:
-    lead, tail = x.shape[:dim], x.shape[dim + 1 :]
-    size = matrix.shape[0]
-    if not tail:
-        flat: Tensor = multiply(x.reshape(-1, x.shape[dim]), matrix)
-        return flat.view(*lead, size)
-    if not lead:
-        flat = multiply(matrix, x.reshape(x.shape[dim], -1).mT)
-        return flat.view(size, *tail)
-    return torch.matmul(matrix, x.flatten(dim + 1)).view(*lead, size, *tail)
+def _linear_reference(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return functional.linear(x, weight, bias)
 
 
-class _Product(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.save_for_backward(a, b)
-        return product(a, b, bias)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (g,) = gradients
-        a, b = ctx.saved_tensors
-        wanted = ctx.needs_input_grad
-        return (
-            linear(g, b.mT) if wanted[0] else None,
-            inner_product(g, a) if wanted[1] else None,
-            g.sum(0) if wanted[2] else None,
-        )
+def _inner_reference(a: Tensor, b: Tensor) -> Tensor:
+    return a.mT @ b
 
 
-class _Contraction(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, matrix: Tensor, x: Tensor, dim: int) -> Tensor:
-        ctx.matrix, ctx.dim = matrix, dim
-        return _contract(matrix, x, dim, product)
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[:2])
 
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        return None, along(ctx.matrix.mT, gradients[0], ctx.dim), None
+
+def _linear_backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    x, weight = ctx.saved_tensors
+    of_x, of_weight, of_bias = ctx.needs_input_grad
+    rows = gradient.reshape(-1, weight.shape[0])
+    return (
+        _linear(gradient, weight.mT, None) if of_x else None,
+        _inner_product(rows, x.reshape(-1, weight.shape[1])) if of_weight else None,
+        rows.sum(0) if of_bias else None,
+    )
+
+
+def _inner_backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    a, b = ctx.saved_tensors
+    of_a, of_b = ctx.needs_input_grad
+    return _linear(b, gradient, None) if of_a else None, _linear(a, gradient.mT, None) if of_b else None
+
+
+_linear = Kernel(
+    "linear",
+    "(Tensor x, Tensor weight, Tensor? bias) -> Tensor",
+    _linear_reference,
+    cpu=Path("cpu.pointwise:linear", "products by oneDNN", needs="numba"),
+    setup=_keep,
+    backward=_linear_backward,
+    autocast="lower",
+)
+_inner_product = Kernel(
+    "inner_product",
+    "(Tensor a, Tensor b) -> Tensor",
+    _inner_reference,
+    cpu=Path("cpu.pointwise:inner_product", "the wider matrix second, products by oneDNN", needs="numba"),
+    setup=_keep,
+    backward=_inner_backward,
+    autocast="lower",
+)

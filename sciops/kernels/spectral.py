@@ -1,28 +1,35 @@
-"""What Fourier coefficients are good for: mode mixing, resampling and derivatives, as pure tensor functions.
+"""The spectral convolution: transform, a matrix of its own for every frequency, synthesis, as one kernel.
 
-The conventions and the two methods are those of :mod:`sciops.kernels.transform`.
+The conventions, the two methods and the pairs of the kernels are those of :mod:`sciops.kernels.transform`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from sciops.errors import InputError
+from sciops.kernels.dispatch import Kernel, Path
 from sciops.kernels.fourier import FourierAxis
+from sciops.kernels.mixing import mix
 from sciops.kernels.transform import (
+    TENSOR_CORES,
     Method,
     analyse,
+    analysis_reference,
     bases_of,
     chosen_method,
     mode_shape,
-    require_real,
+    numbers_of,
+    synthesis,
+    synthesis_reference,
     synthesise,
 )
+from sciops.kernels.weights import Weight, shape_of, tensors_of
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -30,7 +37,7 @@ if TYPE_CHECKING:
 
 def spectral_convolution(
     x: Float[Tensor, "batch in_channel *space"],
-    weight: Float[Tensor, "*modes in_channel 2 out_channel"],
+    weight: Float[Tensor, "*modes in_channel 2 out_channel"] | Weight,
     axes: Sequence[FourierAxis | int],
     sizes: Sequence[int] | None = None,
     *,
@@ -51,7 +58,8 @@ def spectral_convolution(
     x
         Real field (batch, in_channel, N_1, ..., N_d).
     weight
-        Real (2 m_1 + 1, ..., m_d + 1, in_channel, 2, out_channel): real and imaginary parts of W, mode-major.
+        Real (2 m_1 + 1, ..., m_d + 1, in_channel, 2, out_channel): real and imaginary parts of W, mode-major; or a
+        separable or factorised weight of :mod:`sciops.kernels.weights`, which is never multiplied out.
     axes
         One basis per axis; an int is a periodic axis with that highest frequency.
     sizes
@@ -90,147 +98,174 @@ def spectral_convolution(
     batch = sorted(set(range(ndim + 2)) - {*where, channel})
     if x.ndim != ndim + 2 or len(batch) != 1:
         raise InputError(f"x of shape {tuple(x.shape)} is not batch, channel and {ndim} axes, each once")
-    expected = (*mode_shape(bases), x.shape[channel], 2)
-    if weight.ndim != ndim + 3 or tuple(weight.shape[:-1]) != expected:
-        raise InputError(f"the weight has shape {tuple(weight.shape)}, expected {expected} + (out_channel,)")
+    modes, given = mode_shape(bases), _shape_of(weight, ndim)
+    if given[:2] != (modes, x.shape[channel]):
+        raise InputError(
+            f"the weight has shape {given[0]} (modes), {given[1]} (in), {given[2]} (out); "
+            f"expected modes {modes} and {x.shape[channel]} channels in"
+        )
     if sizes is not None and len(sizes) != ndim:
         raise InputError(f"{len(sizes)} sizes given for {ndim} axes")
-    behind = [dim + (dim >= where[-1]) for dim in (*where, *batch, channel)]
-    order = (*behind[:ndim], where[-1], *behind[ndim:])
-    dtype = torch.promote_types(x.dtype, weight.dtype)
-    targets = tuple(x.shape[dim] for dim in where) if sizes is None else tuple(sizes)
-    chosen = chosen_method(method, bases, dtype)
+    targets = [x.shape[dim] for dim in where] if sizes is None else list(sizes)
+    dtype = x.dtype
+    for tensor in (weight,) if isinstance(weight, Tensor) else tensors_of(weight):
+        dtype = torch.promote_types(dtype, tensor.dtype)
+    field, constant = x.to(dtype), None if bias is None else bias.to(dtype)
+    chosen = chosen_method(method, bases, where, dtype)
     with torch.autocast(x.device.type, enabled=False):
-        pair = _mix(analyse(x.to(dtype), bases, where, chosen), weight.to(dtype), bias, order)
-        return synthesise(pair, bases, where, targets, chosen).to(x.dtype)
+        y: Tensor
+        if isinstance(weight, Tensor):
+            places = (channel, list(where), *numbers_of(bases), targets, chosen)
+            y, _ = _convolution(field, weight.to(dtype), constant, *places)
+        else:
+            turned = channel_before_batch(channel, where)
+            pair = analyse(field, bases, where, chosen)
+            pair = mix(pair.transpose(-1, -2) if turned else pair, weight)
+            pair = pair if constant is None else _with_constant(pair, constant, [axis.modes for axis in bases])
+            y = synthesise(pair.transpose(-1, -2) if turned else pair, bases, where, targets, chosen)
+        return y.to(x.dtype)
 
 
-def fourier_resample(x: Float[Tensor, "..."], sizes: Sequence[int], dims: Sequence[int] | None = None) -> Tensor:
-    r"""Evaluate the trigonometric interpolant of a periodic field on grids of other sizes.
-
-    Exact for fields band-limited on both grids. Frequencies above the Nyquist frequency of the new grid are cut off.
-    The Nyquist frequency of an even grid is taken as a cosine, so that refining keeps the values at the old nodes and
-    coarsening back returns the field.
-
-    Parameters
-    ----------
-    x
-        Real field of any shape.
-    sizes
-        New number of nodes of each of `dims`.
-    dims
-        Dimensions to resample; the last ``len(sizes)`` when None.
-
-    Returns
-    -------
-    Tensor
-        The field with the new sizes, of the dtype of x.
-
-    Raises
-    ------
-    InputError
-        When sizes and dims differ in number, a size is below 1, or x is not real floating point.
-
-    Examples
-    --------
-    >>> x = torch.sin(2 * torch.pi * torch.arange(9, dtype=torch.float64) / 9)
-    >>> y = fourier_resample(x, [12])
-    >>> torch.allclose(y, torch.sin(2 * torch.pi * torch.arange(12, dtype=torch.float64) / 12))
-    True
-    """
-    require_real(x)
-    where = tuple(range(-len(sizes), 0)) if dims is None else tuple(dims)
-    if len(where) != len(sizes):
-        raise InputError(f"{len(sizes)} sizes given for {len(where)} dims")
-    for size, dim in zip(sizes, where, strict=True):
-        if size < 1:
-            raise InputError(f"cannot resample dimension {dim} to {size} nodes; at least 1 is needed")
-        if size != x.shape[dim]:
-            x = _resample_axis(x, size, dim)
-    return x
+def place_of_zero(modes: Sequence[int]) -> int:
+    """Where the frequency zero stands when all modes are seen as one dimension."""
+    shape = [*(2 * m + 1 for m in modes[:-1]), modes[-1] + 1]
+    return sum(m * math.prod(shape[i + 1 :]) for i, m in enumerate(modes[:-1]))
 
 
-def spectral_derivative(x: Float[Tensor, "..."], dim: int, *, order: int = 1, extent: float = 1.0) -> Tensor:
-    r"""Derivative of a periodic field along one dimension, exact for band-limited fields.
-
-    .. math:: \partial^p x = \sum_k (2\pi i k / \ell)^p c_k e^{2\pi i k s / \ell}
-
-    The Nyquist frequency of an even grid is taken as a cosine: its odd derivatives vanish at the nodes.
-
-    Parameters
-    ----------
-    x
-        Real field, periodic along `dim`.
-    dim
-        The dimension.
-    order
-        Order p of the derivative, 0 or more.
-    extent
-        Length :math:`\ell` of the period in the units of the coordinate.
-
-    Returns
-    -------
-    Tensor
-        The derivative, of the shape and dtype of x.
-
-    Raises
-    ------
-    InputError
-        For a negative order, an extent that is not positive, or x not real floating point.
-
-    Examples
-    --------
-    >>> s = torch.arange(16, dtype=torch.float64) / 16
-    >>> d = spectral_derivative(torch.sin(2 * torch.pi * s), 0)
-    >>> torch.allclose(d, 2 * torch.pi * torch.cos(2 * torch.pi * s))
-    True
-    """
-    require_real(x)
-    if order < 0:
-        raise InputError(f"order is {order}; a derivative has order 0 or more")
-    if extent <= 0:
-        raise InputError(f"extent is {extent}; the length of the period must be positive")
-    size = x.shape[dim]
-    y = _at_least_single(x).movedim(dim, -1)
-    mode = torch.arange(size // 2 + 1, dtype=y.dtype, device=y.device)
-    factor = (2j * torch.pi / extent * mode) ** order
-    if size % 2 == 0 and order % 2 == 1:
-        factor[-1] = 0
-    derivative: Tensor = torch.fft.irfft(torch.fft.rfft(y) * factor, n=size)
-    return derivative.movedim(-1, dim).to(x.dtype)
+def channel_before_batch(channel: int, dims: Sequence[int]) -> bool:
+    """Whether a pair has its channels before its batch, as the field has."""
+    return channel < next(dim for dim in range(len(dims) + 2) if dim not in dims and dim != channel)
 
 
-def _resample_axis(x: Tensor, size: int, dim: int) -> Tensor:
-    old = x.shape[dim]
-    y = torch.fft.rfft(_at_least_single(x).movedim(dim, -1), norm="forward")
-    # bin n/2 of an even grid holds both +n/2 and -n/2; irfft counts it once where it is the last bin, else twice
-    if size > old and old % 2 == 0:
-        y = torch.cat([y[..., :-1], y[..., -1:] / 2], -1)
-    elif size < old and size % 2 == 0:
-        y = torch.cat([y[..., : size // 2], y[..., size // 2 : size // 2 + 1] * 2], -1)
-    fine: Tensor = torch.fft.irfft(y, n=size, norm="forward")
-    return fine.movedim(-1, dim).to(x.dtype)
+def _shape_of(weight: Tensor | Weight, ndim: int) -> tuple[tuple[int, ...], int, int]:
+    """Modes, channels in and channels out."""
+    if not isinstance(weight, Tensor):
+        return shape_of(weight)
+    if weight.ndim != ndim + 3 or weight.shape[-2] != 2:
+        raise InputError(
+            f"the weight has shape {tuple(weight.shape)}, expected {ndim} modes and (in_channel, 2, out_channel)"
+        )
+    return tuple(weight.shape[:ndim]), weight.shape[-3], weight.shape[-1]
 
 
-def _at_least_single(x: Tensor) -> Tensor:
-    return x if x.dtype in (torch.float32, torch.float64) else x.float()
+def _with_constant(pair: Tensor, bias: Tensor, modes: Sequence[int]) -> Tensor:
+    """The pair (*modes, 2, batch, channel) with the bias added at the frequency zero."""
+    flat = pair.flatten(0, len(modes) - 1)
+    here = torch.arange(flat.shape[0], device=pair.device) == place_of_zero(modes)
+    return torch.stack([flat[:, 0] + here.view(-1, 1, 1) * bias, flat[:, 1]], 1).reshape(pair.shape)
 
 
-def _mix(y: Tensor, weight: Tensor, bias: Tensor | None, order: tuple[int, ...]) -> Tensor:
-    """Complex matrix of each mode applied by one real batched product.
+def _convolution_reference(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    channel: int,
+    dims: Sequence[int],
+    modes: Sequence[int],
+    kinds: Sequence[int],
+    paddings: Sequence[float],
+    sizes: Sequence[int],
+    method: str,
+) -> tuple[Tensor, Tensor]:
+    last, turned = len(dims) - 1, channel_before_batch(channel, dims)
+    pair = analysis_reference(x, dims, modes, kinds, paddings, False, method)
+    pair = pair.transpose(-1, -2) if turned else pair
+    real, imaginary = pair.flatten(0, last).unbind(1)
+    of_real, of_imaginary = weight.flatten(0, last).unbind(-2)
+    out_real = real @ of_real - imaginary @ of_imaginary
+    out_imaginary = real @ of_imaginary + imaginary @ of_real
+    mixed = torch.stack([out_real, out_imaginary], 1)
+    mixed = mixed.reshape(*weight.shape[: last + 1], *mixed.shape[1:])
+    mixed = mixed if bias is None else _with_constant(mixed, bias, modes)
+    mixed = mixed.transpose(-1, -2) if turned else mixed
+    return synthesis_reference(mixed, dims, modes, kinds, paddings, sizes, False, method), pair
 
-    `order` tells where modes, pair, batch and channel stand in y; the result has the same order.
-    """
-    y = y.permute(order)
-    *modes, _, batch, channels = y.shape
-    out = weight.shape[-1]
-    product = torch.bmm(y.reshape(-1, 2 * batch, channels), weight.reshape(-1, channels, 2 * out))
-    # (real, imaginary) of the coefficient times (real, imaginary) of the weight
-    of_real, of_imaginary = product.view(-1, 2, batch, 2, out).unbind(1)
-    (rr, ri), (ir, ii) = of_real.unbind(-2), of_imaginary.unbind(-2)
-    real, imaginary = rr - ii, ri + ir
-    if bias is not None:
-        zero = sum((length // 2) * math.prod(modes[i + 1 :]) for i, length in enumerate(modes[:-1]))
-        real.narrow(0, zero, 1).add_(bias.to(real.dtype))
-    z = torch.stack([real, imaginary], 1).view(*modes, 2, batch, out)
-    return z.permute([order.index(dim) for dim in range(len(order))])
+
+def _convolution_backward_reference(
+    gradient: Tensor,
+    pair: Tensor,
+    weight: Tensor,
+    channel: int,
+    dims: Sequence[int],
+    modes: Sequence[int],
+    kinds: Sequence[int],
+    paddings: Sequence[float],
+    sizes: Sequence[int],
+    method: str,
+    wanted: Sequence[bool],
+) -> tuple[Tensor, Tensor, Tensor]:
+    last, turned = len(dims) - 1, channel_before_batch(channel, dims)
+    slope = analysis_reference(gradient, dims, modes, kinds, paddings, True, method)
+    slope = slope.transpose(-1, -2) if turned else slope
+    real, imaginary = slope.flatten(0, last).unbind(1)
+    of_x, of_weight = gradient.new_zeros(0), gradient.new_zeros(0)
+    if wanted[0]:
+        of_real, of_imaginary = (part.mT for part in weight.flatten(0, last).unbind(-2))
+        parts = [real @ of_real + imaginary @ of_imaginary, imaginary @ of_real - real @ of_imaginary]
+        of_pair = torch.stack(parts, 1).reshape(pair.shape)
+        of_pair = of_pair.transpose(-1, -2) if turned else of_pair
+        of_x = synthesis_reference(of_pair, dims, modes, kinds, paddings, sizes, True, method)
+    if wanted[1]:
+        first, second = (part.mT for part in pair.flatten(0, last).unbind(1))
+        parts = [first @ real + second @ imaginary, first @ imaginary - second @ real]
+        of_weight = torch.stack(parts, -2).reshape(weight.shape)
+    return of_x, of_weight, real[place_of_zero(modes)]
+
+
+def _convolution_setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    x, weight, bias, channel, dims, modes, kinds, paddings, _, method = inputs
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(output[1], weight)
+    ctx.bias_shape = None if bias is None else bias.shape
+    ctx.others = channel, dims, modes, kinds, paddings, [x.shape[dim] for dim in dims], method
+
+
+def _convolution_vjp(ctx: Any, of_y: Tensor | None, of_pair: Tensor | None) -> tuple[Tensor | None, ...]:
+    pair, weight = ctx.saved_tensors
+    channel, dims, modes, kinds, paddings, sizes, method = ctx.others
+    found: list[Tensor | None] = [None, None, None]
+    wanted = list(ctx.needs_input_grad[:3])
+    if of_y is not None:
+        of_x, of_weight, of_zero = _convolution_backward(of_y, pair, weight, *ctx.others, wanted[:2])
+        found = [of_x if wanted[0] else None, of_weight if wanted[1] else None, None]
+        if wanted[2]:
+            found[2] = of_zero.sum_to_size(ctx.bias_shape)
+    if of_pair is not None and wanted[0]:
+        turned = channel_before_batch(channel, dims)
+        of_pair = of_pair.transpose(-1, -2) if turned else of_pair
+        through = synthesis(of_pair, dims, modes, kinds, paddings, sizes, True, method)
+        found[0] = through if found[0] is None else found[0] + through
+    return *found, *(None,) * 7
+
+
+_PLACES = "int channel, int[] dims, int[] modes, int[] kinds, float[] paddings, SymInt[] sizes, str method"
+
+_convolution = Kernel(
+    "spectral_convolution",
+    f"(Tensor x, Tensor weight, Tensor? bias, {_PLACES}) -> (Tensor, Tensor)",
+    _convolution_reference,
+    cpu=Path("cpu.spectral:spectral_convolution", "truncated products in the widest vectors; keeps modes only"),
+    triton=Path(
+        "cuda.spectral:spectral_convolution",
+        "three launches that read the field once and write it once; keeps modes only",
+        needs="triton",
+        dtypes=TENSOR_CORES,
+    ),
+    setup=_convolution_setup,
+    backward=_convolution_vjp,
+    keeps_strides=True,
+)
+
+_convolution_backward = Kernel(
+    "spectral_convolution_backward",
+    f"(Tensor gradient, Tensor pair, Tensor weight, {_PLACES}, bool[] wanted) -> (Tensor, Tensor, Tensor)",
+    _convolution_backward_reference,
+    cpu=Path("cpu.spectral:spectral_convolution_backward", "truncated products in the widest vectors"),
+    triton=Path(
+        "cuda.spectral:spectral_convolution_backward",
+        "four launches that read the gradient once and write it once",
+        needs="triton",
+        dtypes=TENSOR_CORES,
+    ),
+    keeps_strides=True,
+)

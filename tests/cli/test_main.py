@@ -28,10 +28,12 @@ def sciops_process(*words: str, code: str = "", **options) -> subprocess.Complet
 def test_help_lists_every_command(words, capsys):
     assert main(words) == 0
     text = capsys.readouterr().out
-    assert all(f"  {name} " in text for name in ("info", "convert", "simulate", "fit", "evaluate", "predict"))
+    assert all(
+        f"  {name} " in text for name in ("info", "convert", "simulate", "fit", "evaluate", "predict", "kernels")
+    )
 
 
-@pytest.mark.parametrize("name", ["info", "convert", "simulate", "fit", "evaluate", "predict"])
+@pytest.mark.parametrize("name", ["info", "convert", "simulate", "fit", "evaluate", "predict", "kernels"])
 def test_every_command_has_help_with_an_example(name, capsys):
     with pytest.raises(SystemExit) as caught:
         main([name, "--help"])

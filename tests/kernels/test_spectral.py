@@ -5,8 +5,11 @@ from __future__ import annotations
 import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sciops.errors import InputError
 from sciops.kernels import (
@@ -16,7 +19,13 @@ from sciops.kernels import (
     fourier_synthesis,
     spectral_convolution,
     spectral_derivative,
+    use,
 )
+from sciops.kernels.dispatch import KERNELS
+from sciops.kernels.fourier import KINDS
+from sciops.kernels.periodic import dealiased_product
+from sciops.kernels.transform import mode_shape, numbers_of
+from sciops.kernels.weights import Separable
 
 SIZES = {1: (16,), 2: (12, 9), 3: (8, 9, 10)}
 
@@ -263,6 +272,168 @@ def test_derivative_of_the_nyquist_frequency_and_gradcheck():
     assert torch.autograd.gradcheck(lambda x: spectral_derivative(x, 1), draw(2, 6).requires_grad_())
 
 
+@st.composite
+def bases(draw, kinds=KINDS):
+    """One to three axes with any modes, kinds and paddings, and a size for each."""
+    axes = []
+    for _ in range(draw(st.integers(1, 3))):
+        kind = draw(st.sampled_from(kinds))
+        padding = 0.0 if kind == "periodic" else draw(st.sampled_from([0.0, 0.25, 0.6]))
+        axes.append(FourierAxis(draw(st.integers(0, 5)), kind, padding))
+    return tuple(axes), [draw(st.integers(2, 9)) for _ in axes]
+
+
+@settings(max_examples=60, deadline=None)
+@given(bases(), st.sampled_from(["reference", "cpu"]), st.booleans(), st.integers(0, 2**31))
+def test_adjoint_identity_of_transform_and_synthesis(drawn, path, last_first, seed):
+    """<A x, c> = <x, A^T c>, with the transpose that the backward pass uses, on either path, any order of axes."""
+    axes, sizes = drawn
+    generator = torch.Generator().manual_seed(seed)
+    numbers, dims = numbers_of(axes), list(range(1, len(axes) + 1))
+    dims = dims[1:] + dims[:1] if last_first else dims
+    shape = [3, *(sizes[dims.index(i)] for i in sorted(dims))]
+    x = torch.randn(shape, dtype=torch.float64, generator=generator)
+    c = torch.randn(*mode_shape(axes), 2, 3, dtype=torch.float64, generator=generator)
+    with use(path, "transform"):
+        for adjoint in (False, True):
+            forward = KERNELS["fourier_analysis"](x, dims, *numbers, adjoint, "products")
+            backward = KERNELS["fourier_synthesis"](c, dims, *numbers, sizes, not adjoint, "products")
+            scale = forward.norm() * c.norm() + 1e-300
+            assert abs((forward * c).sum() - (x * backward).sum()) < 1e-13 * scale
+
+
+@settings(max_examples=40, deadline=None)
+@given(bases(("periodic",)), st.booleans(), st.integers(0, 2**31))
+def test_products_and_ffts_are_the_same_map_and_have_the_same_transpose(drawn, adjoint, seed):
+    axes, sizes = drawn
+    generator = torch.Generator().manual_seed(seed)
+    numbers, dims = numbers_of(axes), list(range(len(axes)))
+    x = torch.randn(*sizes, 2, dtype=torch.float64, generator=generator)
+    c = torch.randn(*mode_shape(axes), 2, 2, dtype=torch.float64, generator=generator)
+    pairs = [KERNELS["fourier_analysis"](x, dims, *numbers, adjoint, method) for method in ("products", "fft")]
+    fields = [KERNELS["fourier_synthesis"](c, dims, *numbers, sizes, adjoint, method) for method in ("products", "fft")]
+    for a, b in (pairs, fields):
+        torch.testing.assert_close(a, b, rtol=1e-13, atol=1e-13 * (1 + a.abs().max().item()))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 20), st.integers(1, 20), st.integers(0, 2**31))
+def test_adjoint_identity_of_resampling(old, new, seed):
+    generator = torch.Generator().manual_seed(seed)
+    x, y = (torch.randn(n, 2, dtype=torch.float64, generator=generator) for n in (old, new))
+    resample = KERNELS["fourier_resample"]
+    forward, backward = resample(x, new, 0, False), resample(y, old, 0, True)
+    assert abs((forward * y).sum() - (x * backward).sum()) < 1e-13 * forward.norm() * y.norm() + 1e-300
+
+
+@pytest.mark.parametrize(("ndim", "channel_first"), [(1, False), (2, True), (3, False)])
+def test_the_fast_path_is_the_plain_one_for_fields_of_any_strides(ndim, channel_first, generator):
+    modes, sizes = (2, 3, 1)[:ndim], (7, 8, 5)[:ndim]
+    x = torch.randn(3, 2, *sizes, dtype=torch.float64, generator=generator).transpose(0, 1)  # batch 2, channels 3
+    weight = torch.randn(
+        *mode_shape([FourierAxis(m) for m in modes]), 3, 2, 4, dtype=torch.float64, generator=generator
+    )
+    options = {}
+    if channel_first:
+        x, options = x.transpose(0, 1), {"channel": 0, "dims": tuple(range(2, ndim + 2))}
+    found = spectral_convolution(x.flip(-1)[..., ::1], weight, modes, **options)
+    with use("reference"):
+        expected = spectral_convolution(x.flip(-1).contiguous(), weight, modes, **options)
+    torch.testing.assert_close(found, expected, rtol=1e-13, atol=1e-13)
+
+
+def test_a_separable_weight_is_a_diagonal_dense_one(generator):
+    """The unfused way, transform, mix, synthesise, against the fused one: values, constants and gradients."""
+    modes, channels = (3, 2), 4
+    factor = torch.randn(7, 3, 2, channels, dtype=torch.float64, generator=generator).requires_grad_()
+    x = torch.randn(2, channels, 9, 8, dtype=torch.float64, generator=generator).requires_grad_()
+    bias = torch.randn(2, channels, dtype=torch.float64, generator=generator).requires_grad_()
+    dense = (factor.unsqueeze(-3) * torch.eye(channels, dtype=torch.float64)[:, None]).contiguous()
+    leaves = (x, factor, bias)
+    for options in ({}, {"sizes": (12, 7)}, {"dims": (3, 2)}):
+        found = spectral_convolution(x, Separable(factor), modes, bias=bias, **options)
+        expected = spectral_convolution(x, dense, modes, bias=bias, **options)
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+        g = torch.randn(found.shape, dtype=torch.float64, generator=generator)
+        slopes = [torch.autograd.grad(y, leaves, g, retain_graph=True) for y in (found, expected)]
+        for a, b in zip(*slopes, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+    with pytest.raises(InputError, match=r"expected modes \(7, 4\) and 4 channels in"):
+        spectral_convolution(x, Separable(factor), (3, 3))
+
+
+def test_a_frozen_weight_or_field_costs_no_gradient_and_changes_none():
+    x, weight = draw(2, 3, 8, 6), draw(5, 3, 3, 2, 4, seed=1)
+    g = draw(2, 4, 8, 6, seed=2)
+    both = [x.clone().requires_grad_(), weight.clone().requires_grad_()]
+    expected = torch.autograd.grad(spectral_convolution(*both, (2, 2)), both, g)
+    for i in range(2):
+        arguments = [x, weight]
+        arguments[i] = arguments[i].clone().requires_grad_()
+        (found,) = torch.autograd.grad(spectral_convolution(*arguments, (2, 2)), arguments[i], g)
+        assert torch.equal(found, expected[i])
+
+
+def test_the_kept_modes_are_the_coefficients_and_can_be_differentiated(generator):
+    """The operator gives what it keeps; a loss may look at it."""
+    x = torch.randn(2, 3, 8, 6, dtype=torch.float64, generator=generator).requires_grad_()
+    weight = torch.randn(5, 3, 3, 2, 4, dtype=torch.float64, generator=generator)
+    axes = tuple(FourierAxis(2) for _ in range(2))
+    _, pair = KERNELS["spectral_convolution"](x, weight, None, 1, [2, 3], *numbers_of(axes), [8, 6], "products")
+    c = fourier_coefficients(x, axes).movedim((0, 1), (2, 3))
+    torch.testing.assert_close(torch.complex(*pair.unbind(2)), c)
+    (slope,) = torch.autograd.grad(pair.square().sum(), x)
+    (expected,) = torch.autograd.grad(c.abs().square().sum(), x)
+    torch.testing.assert_close(slope, expected)
+
+
+@pytest.mark.parametrize("sizes", [(9,), (8,), (8, 7), (6, 5, 8)])
+def test_dealiased_product_against_the_convolution_of_coefficients(sizes, generator):
+    """Coefficients of the result are sums c_j d_{k-j} over the frequencies that the grid carries, and no others."""
+    modes = [(n - 1) // 2 for n in sizes]
+    u, v = (
+        band_limited(sizes, modes, batch=(2,), seed=int(torch.randint(99, (1,), generator=generator))) for _ in "uv"
+    )
+    dims = tuple(range(1, len(sizes) + 1))
+    c, d = (np.fft.fftn(f.numpy(), axes=dims, norm="forward") for f in (u, v))
+    found = np.fft.fftn(dealiased_product(u, v, dims).numpy(), axes=dims, norm="forward")
+    frequencies = list(itertools.product(*(range(-m, m + 1) for m in modes)))
+    for k in frequencies:
+        total = 0
+        for j in frequencies:
+            rest = tuple(a - b for a, b in zip(k, j, strict=True))
+            if all(abs(r) <= m for r, m in zip(rest, modes, strict=True)):
+                total = total + c[(slice(None), *j)] * d[(slice(None), *rest)]
+        np.testing.assert_allclose(
+            found[(slice(None), *k)], total, rtol=0, atol=1e-12 * abs(c).max() * abs(d).max() * 100
+        )
+
+
+def test_the_plain_product_aliases_and_the_dealiased_one_does_not():
+    s = torch.arange(16, dtype=torch.float64) / 16
+    u = torch.cos(2 * math.pi * 6 * s)
+    exact = torch.full_like(s, 0.5)  # cos^2 = 1/2 + cos(12 s)/2, and 12 is above what 16 nodes carry
+    assert (dealiased_product(u, u, [0]) - exact).abs().max() < 1e-14
+    assert (u * u - exact).abs().max() > 0.49
+    torch.testing.assert_close(dealiased_product(u, u, [0], rule=1), u * u)
+    assert torch.autograd.gradcheck(lambda u: dealiased_product(u, u, [0]), draw(7).requires_grad_())
+
+
+def test_short_and_long_axes_agree_across_the_change_of_method(generator):
+    """The processor takes a real product on short axes and FFTs on long ones: both are the plain map."""
+    for size, dim in ((64, 1), (66, 1), (256, 0), (258, 0)):
+        x = torch.randn(size, size, dtype=torch.float64, generator=generator)[:, :3]
+        x = x if dim == 0 else x.mT.contiguous()
+        for function in (
+            lambda x, d=dim: spectral_derivative(x, d, order=3),
+            lambda x, d=dim, n=size: fourier_resample(x, [n - 7], [d]),
+        ):
+            found = function(x)
+            with use("reference"):
+                expected = function(x)
+            assert (found - expected).norm() < 1e-12 * expected.norm()
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -274,6 +445,12 @@ def test_derivative_of_the_nyquist_frequency_and_gradcheck():
         (lambda x: spectral_convolution(x, x, [2, 2]), "the weight has shape"),
         (lambda x: spectral_convolution(x, torch.zeros(5, 3, 2, 2, 1), [2, 2], [4]), "1 sizes given for 2 axes"),
         (lambda x: spectral_convolution(x, x, [2, 2], dims=(1, 2)), "each once"),
+        (
+            lambda x: spectral_convolution(x, torch.zeros(3, 3, 2, 2, 1), [2, 2]),
+            r"expected modes \(5, 3\) and 2 channels",
+        ),
+        (lambda x: dealiased_product(x, x, [0], rule=0.5), "rule is 0.5"),
+        (lambda x: dealiased_product(x, x[:1], [0]), r"sizes \[2\] and \[1\]"),
         (lambda x: fourier_resample(x, [4, 4], [0]), "2 sizes given for 1 dims"),
         (lambda x: fourier_resample(x, [0]), "at least 1 is needed"),
         (lambda x: spectral_derivative(x, 0, order=-1), "order is -1"),

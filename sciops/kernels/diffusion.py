@@ -1,0 +1,132 @@
+r"""Finite volumes for -div(k grad u) + c u: from a cell-centred coefficient to the numbers of an operator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from sciops.errors import InputError, did_you_mean
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+Side = str | float
+_NAMES = ("dirichlet", "neumann", "periodic")
+
+
+def diffusion_operator(
+    k: Float[Tensor, " batch *space"],
+    spacing: Sequence[float],
+    boundary: Side | Sequence[Side | Sequence[Side]] = "dirichlet",
+    reaction: Float[Tensor, " batch *space"] | float | None = None,
+) -> tuple[Float[Tensor, " batch *space"], Float[Tensor, "batch d *space"]]:
+    r"""The diagonal and coupling of -div(k grad u) + c u on a cell-centred grid, of second order.
+
+    The flux across a face takes the harmonic mean of the coefficients of its two cells, exact for coefficients that
+    jump there; a boundary stands on the outer faces, half a cell from the last centre:
+
+    .. math:: w = \frac{1}{h^2} \frac{2 k_i k_{i+1}}{k_i + k_{i+1}}, \qquad
+              D = \sum w + c + \frac{1}{h} \frac{\alpha\, 2 k / h}{\alpha + 2 k / h} \text{ on outer faces}
+
+    where Robin's condition is :math:`k\, \partial_n u + \alpha u = 0`; Dirichlet is :math:`\alpha = \infty`, Neumann
+    :math:`\alpha = 0`.
+
+    Parameters
+    ----------
+    k
+        The coefficient in the cells, ``(batch, *space)``, or one for each axis, ``(batch, d, *space)``; zero in cells
+        through which nothing flows.
+    spacing
+        The width of a cell along each axis; their number is d.
+    boundary
+        "dirichlet", "neumann", "periodic", or the number alpha of Robin's condition: one for all sides, or for each
+        axis one or a pair (lower, upper).
+    reaction
+        c, if any.
+
+    Returns
+    -------
+    tuple of Tensor
+        D ``(batch, *space)`` and w ``(batch, d, *space)`` of :mod:`sciops.kernels.stencil`; differentiable.
+
+    Raises
+    ------
+    InputError
+        For a spacing or boundary that does not fit, or only one periodic side of an axis.
+
+    Examples
+    --------
+    >>> diagonal, coupling = diffusion_operator(torch.ones(1, 4), [1.0], [("dirichlet", "neumann")])
+    >>> diagonal.tolist(), coupling.tolist()
+    ([[3.0, 2.0, 2.0, 1.0]], [[[1.0, 1.0, 1.0, 0.0]]])
+    """
+    d = len(spacing)
+    if not 1 <= d <= 3 or any(not h > 0 for h in spacing):
+        raise InputError(f"the spacing is {tuple(spacing)}; one, two or three positive widths are expected")
+    anisotropic = k.ndim == d + 2 and k.shape[1] == d
+    if k.ndim != d + 1 and not anisotropic:
+        raise InputError(
+            f"the coefficient has shape {tuple(k.shape)}, expected (batch, *space) or (batch, {d}, *space) with "
+            f"{d} axes as the spacing has"
+        )
+    sides = _sides(boundary, d)
+    faces, total = [], None
+    for a, (h, (lower, upper)) in enumerate(zip(spacing, sides, strict=True)):
+        c = k[:, a] if anisotropic else k
+        axis = a + 1
+        n = c.shape[axis]
+        w = _harmonic_mean(c, c.roll(-1, axis)) / h**2
+        part: Tensor
+        if lower == "periodic":
+            part = w + w.roll(1, axis)
+        else:
+            inner = w.narrow(axis, 0, n - 1)
+            none = torch.zeros_like(w.narrow(axis, 0, 1))
+            first, last = _outer(c.narrow(axis, 0, 1), h, lower), _outer(c.narrow(axis, n - 1, 1), h, upper)
+            w = torch.cat([inner, none], axis)
+            part = torch.cat([inner, last], axis) + torch.cat([first, inner], axis)
+        faces.append(w)
+        total = part if total is None else total + part
+    assert total is not None
+    return total if reaction is None else total + reaction, torch.stack(faces, 1)
+
+
+def _sides(boundary: Side | Sequence[Side | Sequence[Side]], d: int) -> list[tuple[Side, Side]]:
+    if isinstance(boundary, (str, int, float)):
+        boundary = [boundary] * d
+    if len(boundary) != d:
+        raise InputError(f"the boundary {boundary!r} has {len(boundary)} axes, expected {d} as the spacing has")
+    found = []
+    for a, sides in enumerate(boundary):
+        pair = (sides, sides) if isinstance(sides, (str, int, float)) else tuple(sides)
+        if len(pair) != 2:
+            raise InputError(f"the boundary of axis {a} is {sides!r}, expected a kind or a pair (lower, upper)")
+        for side in pair:
+            if isinstance(side, str) and side not in _NAMES:
+                hint = did_you_mean(side, _NAMES)
+                raise InputError(f"unknown boundary {side!r} of axis {a}, or a number for Robin's condition{hint}")
+            if not isinstance(side, str) and not side >= 0:
+                raise InputError(f"Robin's condition on axis {a} has alpha = {side}, at least 0 is expected")
+        if ("periodic" in pair) and pair != ("periodic", "periodic"):
+            raise InputError(f"the boundary of axis {a} is {pair}: both sides of an axis are periodic, or none")
+        found.append(pair)
+    return found
+
+
+def _harmonic_mean(a: Tensor, b: Tensor) -> Tensor:
+    total = a + b
+    # between two cells without flow: zero, and no division by it in the derivative either
+    open_ = total != 0
+    return torch.where(open_, 2 * a * b / torch.where(open_, total, 1), 0)
+
+
+def _outer(k: Tensor, h: float, side: Side) -> Tensor:
+    if side == "neumann":
+        return torch.zeros_like(k)
+    conductance = 2 * k / h
+    if side == "dirichlet":
+        return conductance / h
+    return _harmonic_mean(conductance, torch.full_like(k, float(side))) / (2 * h)

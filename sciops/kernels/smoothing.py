@@ -1,0 +1,502 @@
+r"""Smoothers of multigrid: a few sweeps over the diffusion operator of :mod:`sciops.kernels.stencil` in one pass.
+
+All of them are a short list of sweeps, each a step along the scaled residual with some momentum,
+
+.. math:: u_{k+1} = u_k + \alpha_k (u_k - u_{k-1}) + \beta_k\, m_k\, s\, (b - A u_k),
+
+with a scale s for each cell (1/D, or a learned damping) and :math:`m_k` the cells that the sweep changes: all of them,
+or one colour of a checkerboard. :class:`Sweeps` holds :math:`\alpha`, :math:`\beta` and the colours.
+
+A smoother from a zero guess is a linear map B of b. The derivative in b is B', which is B for sweeps over all cells and
+B with the sweeps in reverse order for the checkerboard: so every derivative is made of the same kernels. A cycle is
+symmetric when its second smoother is :meth:`Sweeps.adjoint` of its first.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from sciops.errors import InputError
+from sciops.kernels.dispatch import ALL_FLOATS, Kernel, Path
+from sciops.kernels.stencil import (
+    _apply_reference,
+    diffusion_residual,
+    diffusion_slopes,
+    require_operator,
+    require_shape,
+    saved_arguments,
+)
+from sciops.kernels.transfer import _prolong_reference, _restrict_reference, coarse_shape, prolong, restrict
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+
+@dataclass(frozen=True)
+class Sweeps:
+    """What a smoother does, sweep by sweep: see the module's equation.
+
+    Parameters
+    ----------
+    momentum
+        alpha of each sweep.
+    step
+        beta of each sweep.
+    colour
+        The cells that each sweep changes: 0 all, 1 those whose indices add up to an even number, 2 the others.
+    """
+
+    momentum: tuple[float, ...]
+    step: tuple[float, ...]
+    colour: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        lengths = {len(self.momentum), len(self.step), len(self.colour)}
+        if len(lengths) != 1 or 0 in lengths:
+            raise InputError(f"sweeps need as many momenta, steps and colours, at least one; got {self}")
+        if any(c not in (0, 1, 2) for c in self.colour):
+            raise InputError(f"colours of sweeps are 0 (all), 1 (even) and 2 (odd), got {self.colour}")
+        if any(self.momentum) and any(self.colour):
+            raise InputError(f"sweeps with momentum change all cells (colour 0), got colours {self.colour}")
+
+    def adjoint(self) -> Sweeps:
+        """The sweeps whose map from b to u is the transpose of this one's.
+
+        Examples
+        --------
+        >>> gauss_seidel().adjoint() == gauss_seidel(reverse=True)
+        True
+        """
+        if any(self.momentum):
+            return self  # a polynomial in s A, times s: symmetric
+        return Sweeps(self.momentum, self.step[::-1], self.colour[::-1])
+
+
+def jacobi(steps: int = 1) -> Sweeps:
+    """Steps u + s (b - A u): damped Jacobi with s = omega / D, l1-Jacobi with the scale of :func:`l1_scale`.
+
+    Parameters
+    ----------
+    steps
+        Number of sweeps.
+
+    Returns
+    -------
+    Sweeps
+
+    Raises
+    ------
+    InputError
+        For less than one step.
+
+    Examples
+    --------
+    >>> jacobi(2).step
+    (1.0, 1.0)
+    """
+    _require_steps(steps)
+    return Sweeps((0.0,) * steps, (1.0,) * steps, (0,) * steps)
+
+
+def chebyshev(degree: int = 2, bounds: tuple[float, float] = (0.5, 2.0)) -> Sweeps:
+    """The polynomial of a degree that damps best what has eigenvalues of s A between two bounds.
+
+    Parameters
+    ----------
+    degree
+        Number of sweeps.
+    bounds
+        The smallest and the largest eigenvalue of s A to damp. With s = 1/D and a diagonal not below the sum of the
+        couplings, no eigenvalue is above 2.
+
+    Returns
+    -------
+    Sweeps
+        The three-term recurrence as momenta and steps.
+
+    Raises
+    ------
+    InputError
+        For a degree below one, or bounds that are not positive and increasing.
+
+    References
+    ----------
+    Y. Saad, "Iterative methods for sparse linear systems", 2003, algorithm 12.1.
+
+    Examples
+    --------
+    >>> chebyshev(1, (1.0, 3.0)).step
+    (0.5,)
+    """
+    _require_steps(degree)
+    low, high = bounds
+    if not 0 < low < high < math.inf:
+        raise InputError(f"bounds of a Chebyshev smoother are positive and increasing, got {bounds}")
+    centre, half = (high + low) / 2, (high - low) / 2
+    momentum, step, rho = [0.0], [1 / centre], half / centre
+    for _ in range(degree - 1):
+        following = 1 / (2 * centre / half - rho)
+        momentum.append(following * rho)
+        step.append(2 * following / half)
+        rho = following
+    return Sweeps(tuple(momentum), tuple(step), (0,) * degree)
+
+
+def gauss_seidel(steps: int = 1, *, reverse: bool = False) -> Sweeps:
+    """Red-black Gauss-Seidel (s = 1/D) or over-relaxation (s = omega/D): even cells, then odd ones.
+
+    Parameters
+    ----------
+    steps
+        Number of times that all cells are visited.
+    reverse
+        Odd cells first: the adjoint, for the way up of a symmetric cycle.
+
+    Returns
+    -------
+    Sweeps
+
+    Raises
+    ------
+    InputError
+        For less than one step.
+
+    Notes
+    -----
+    Along a periodic axis with an odd number of cells the two ends have one colour and are neighbours. They are changed
+    together, each from the other's old value; the map stays the adjoint of its reverse.
+
+    Examples
+    --------
+    >>> gauss_seidel(reverse=True).colour
+    (2, 1)
+    """
+    _require_steps(steps)
+    return Sweeps((0.0,) * 2 * steps, (1.0,) * 2 * steps, ((2, 1) if reverse else (1, 2)) * steps)
+
+
+def l1_scale(
+    diagonal: Float[Tensor, " batch *space"], coupling: Float[Tensor, "batch d *space"]
+) -> Float[Tensor, " batch *space"]:
+    r"""The scale of l1-Jacobi: one over the sum of the magnitudes in each row of A.
+
+    :math:`s_i = 1 / \sum_j |A_{ij}|`; with it Jacobi converges for every symmetric positive definite A.
+
+    Parameters
+    ----------
+    diagonal, coupling
+        D and w of :mod:`sciops.kernels.stencil`.
+
+    Returns
+    -------
+    Tensor
+        s, of the shape of the diagonal.
+
+    References
+    ----------
+    A. Baker, R. Falgout, T. Kolev, U. Yang, "Multigrid smoothers for ultraparallel computing", SIAM J. Sci. Comput.
+    33, 2011.
+
+    Examples
+    --------
+    >>> l1_scale(torch.full((1, 4), 2.0), torch.ones(1, 1, 4))
+    tensor([[0.2500, 0.2500, 0.2500, 0.2500]])
+    """
+    total = diagonal.abs()
+    for a in range(coupling.shape[1]):
+        w = coupling[:, a].abs()
+        total = total + w + w.roll(1, a + 1)
+    return 1 / total
+
+
+def smooth(
+    diagonal: Float[Tensor, " batch *space"],
+    coupling: Float[Tensor, "batch d *space"],
+    scale: Float[Tensor, " batch *space"],
+    b: Float[Tensor, "batch rhs *space"],
+    u: Float[Tensor, "batch rhs *space"] | None = None,
+    *,
+    sweeps: Sweeps,
+    correction: Float[Tensor, "batch rhs *coarse"] | None = None,
+) -> Float[Tensor, "batch rhs *space"]:
+    """Some sweeps of a smoother, in one pass: u after them.
+
+    Parameters
+    ----------
+    diagonal, coupling
+        D and w of :mod:`sciops.kernels.stencil`; a batch of 1 serves any batch of fields.
+    scale
+        s of the module's equation, of the shape of the diagonal.
+    b
+        Right-hand sides.
+    u
+        The guess; zero when None, which saves the first residual.
+    sweeps
+        What :func:`jacobi`, :func:`chebyshev` or :func:`gauss_seidel` returns.
+    correction
+        A field on the coarse grid of :func:`~sciops.kernels.transfer.restrict`; its constant prolongation is added to
+        the guess first.
+
+    Returns
+    -------
+    Tensor
+        u after the sweeps, differentiable in all tensors to any order.
+
+    Raises
+    ------
+    InputError
+        For shapes that do not fit each other.
+
+    Examples
+    --------
+    >>> diagonal, coupling = torch.full((1, 4), 2.0), torch.tensor([[[1.0, 1.0, 1.0, 0.0]]])
+    >>> smooth(diagonal, coupling, 1 / diagonal, torch.ones(1, 1, 4), sweeps=gauss_seidel())
+    tensor([[[0.5000, 1.0000, 0.5000, 0.7500]]])
+    """
+    _require_fields(diagonal, coupling, scale, b, u, correction)
+    y: Tensor = _smooth(
+        diagonal, coupling, scale, b, u, correction, list(sweeps.momentum), list(sweeps.step), list(sweeps.colour)
+    )
+    return y
+
+
+def smooth_residual(
+    diagonal: Float[Tensor, " batch *space"],
+    coupling: Float[Tensor, "batch d *space"],
+    scale: Float[Tensor, " batch *space"],
+    b: Float[Tensor, "batch rhs *space"],
+    u: Float[Tensor, "batch rhs *space"] | None = None,
+    *,
+    sweeps: Sweeps,
+    correction: Float[Tensor, "batch rhs *coarse"] | None = None,
+    coarse: bool = False,
+) -> tuple[Float[Tensor, "batch rhs *space"], Float[Tensor, "batch rhs *rest"]]:
+    """Some sweeps of a smoother and the residual after them, in one pass.
+
+    Parameters
+    ----------
+    diagonal, coupling, scale, b, u, sweeps, correction
+        As of :func:`smooth`.
+    coarse
+        Restrict the residual by the adjoint of the constant prolongation: what the way down of a cycle needs.
+
+    Returns
+    -------
+    tuple of Tensor
+        u after the sweeps and b - A u, or its sums over the cells of each coarse cell. Differentiable in all tensors to
+        any order.
+
+    Raises
+    ------
+    InputError
+        For shapes that do not fit each other.
+
+    Examples
+    --------
+    >>> diagonal, coupling = torch.full((1, 4), 2.0), torch.tensor([[[1.0, 1.0, 1.0, 0.0]]])
+    >>> u, r = smooth_residual(diagonal, coupling, 1 / diagonal, torch.ones(1, 1, 4), sweeps=jacobi(), coarse=True)
+    >>> r
+    tensor([[[1.5000, 1.5000]]])
+    """
+    _require_fields(diagonal, coupling, scale, b, u, correction)
+    y, r = _smooth_residual(
+        diagonal,
+        coupling,
+        scale,
+        b,
+        u,
+        correction,
+        list(sweeps.momentum),
+        list(sweeps.step),
+        list(sweeps.colour),
+        coarse,
+    )
+    return y, r
+
+
+def _require_steps(steps: int) -> None:
+    if steps < 1:
+        raise InputError(f"a smoother needs at least one step, got {steps}")
+
+
+def _require_fields(
+    diagonal: Tensor, coupling: Tensor, scale: Tensor, b: Tensor, u: Tensor | None, correction: Tensor | None
+) -> None:
+    require_operator(diagonal, coupling, b)
+    require_shape("scale", scale, diagonal.shape)
+    if u is not None:
+        require_shape("guess", u, b.shape)
+    if correction is not None:
+        require_shape("correction", correction, (*b.shape[:2], *coarse_shape(b.shape[2:])))
+
+
+def _checkerboard(b: Tensor, colour: int) -> Tensor:
+    """One where a sweep changes the cell."""
+    if colour == 0:
+        return b.new_ones((1,) * b.ndim)
+    d = b.ndim - 2
+    total = torch.zeros((1,) * b.ndim, dtype=torch.int64, device=b.device)
+    for a in range(d):
+        total = total + torch.arange(b.shape[a + 2], device=b.device).view(-1, *(1,) * (d - a - 1))
+    return (total % 2 == colour - 1).to(b.dtype)
+
+
+def _start(b: Tensor, u: Tensor | None, correction: Tensor | None) -> Tensor:
+    if correction is not None:
+        return _prolong_reference(correction, u, list(b.shape[2:]))
+    return torch.zeros_like(b) if u is None else u
+
+
+def _smooth_reference(
+    diagonal: Tensor,
+    coupling: Tensor,
+    scale: Tensor,
+    b: Tensor,
+    u: Tensor | None,
+    correction: Tensor | None,
+    momentum: list[float],
+    step: list[float],
+    colour: list[int],
+) -> Tensor:
+    x = before = _start(b, u, correction)
+    for alpha, beta, c in zip(momentum, step, colour, strict=True):
+        r = b - _apply_reference(diagonal, coupling, x)
+        x, before = x + alpha * (x - before) + beta * _checkerboard(b, c) * scale[:, None] * r, x
+    return x
+
+
+def _smooth_residual_reference(
+    diagonal: Tensor,
+    coupling: Tensor,
+    scale: Tensor,
+    b: Tensor,
+    u: Tensor | None,
+    correction: Tensor | None,
+    momentum: list[float],
+    step: list[float],
+    colour: list[int],
+    coarse: bool,
+) -> tuple[Tensor, Tensor]:
+    x = _smooth_reference(diagonal, coupling, scale, b, u, correction, momentum, step, colour)
+    r = b - _apply_reference(diagonal, coupling, x)
+    if coarse:
+        r = _restrict_reference(r)
+    return x, r
+
+
+def _smooth_backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+    return _slopes_of(ctx, g, None, False, 9)
+
+
+def _smooth_residual_backward(ctx: Any, g: Tensor | None, of_r: Tensor | None) -> tuple[Tensor | None, ...]:
+    coarse = ctx.others[9]
+    if g is None:
+        g = torch.zeros_like(ctx.saved_tensors[3])
+    return _slopes_of(ctx, g, of_r, coarse, 10)
+
+
+def _slopes_of(ctx: Any, g: Tensor, of_r: Tensor | None, coarse: bool, count: int) -> tuple[Tensor | None, ...]:
+    args = saved_arguments(ctx)
+    diagonal, coupling, scale, b, u, correction = args[:6]
+    sweeps = Sweeps(*(tuple(a) for a in args[6:9]))
+    wanted, of_b = ctx.needs_input_grad, None
+    if of_r is not None:
+        # r = b - A u: its gradient adds to those of b and of the last u
+        of_b = prolong(of_r, b.shape[2:]) if coarse else of_r
+        g = diffusion_residual(diagonal, coupling, of_b, g)
+    found: list[Tensor | None] = [None] * count
+    if any(wanted[:3]):
+        found[:3], in_b, in_u = _slopes_with_operator(diagonal, coupling, scale, b, u, correction, sweeps, g, of_b)
+    else:
+        back = sweeps.adjoint()
+        if wanted[4] or wanted[5]:
+            in_b, in_u = smooth_residual(diagonal, coupling, scale, g, sweeps=back)
+        else:
+            in_b, in_u = smooth(diagonal, coupling, scale, g, sweeps=back), None
+    found[3] = in_b if of_b is None else in_b + of_b
+    if in_u is not None and wanted[4]:
+        found[4] = in_u
+    if in_u is not None and wanted[5]:
+        found[5] = restrict(in_u)
+    return tuple(f if w else None for f, w in zip(found, (*wanted, *(False,) * count), strict=False))
+
+
+def _slopes_with_operator(
+    diagonal: Tensor,
+    coupling: Tensor,
+    scale: Tensor,
+    b: Tensor,
+    u: Tensor | None,
+    correction: Tensor | None,
+    sweeps: Sweeps,
+    g: Tensor,
+    of_b: Tensor | None,
+) -> tuple[list[Tensor | None], Tensor, Tensor]:
+    """All derivatives, by going through the sweeps again: those in the operator need every u_k and residual."""
+    s, shared = scale[:, None], diagonal.shape[0] == 1
+    masks = [s * beta * _checkerboard(b, c) for beta, c in zip(sweeps.step, sweeps.colour, strict=True)]
+    states, residuals, x, move = [], [], None, None
+    if correction is not None:
+        x = prolong(correction, b.shape[2:])
+    if u is not None:
+        x = u if x is None else x + u
+    for alpha, mask in zip(sweeps.momentum, masks, strict=True):
+        r = b if x is None else diffusion_residual(diagonal, coupling, x, b)
+        states.append(torch.zeros_like(b) if x is None else x)
+        residuals.append(r)
+        move = mask * r if move is None or not alpha else alpha * move + mask * r
+        x = move if x is None else x + move
+    assert x is not None
+    pulls, in_scale, in_b, carry = [], None, None, None
+    momenta = (*sweeps.momentum[1:], 0.0)
+    for k in reversed(range(len(masks))):
+        carry = g if carry is None or not momenta[k] else g + momenta[k] * carry
+        pull = masks[k] * carry
+        pulls.append(pull)
+        part = residuals[k] * carry * (sweeps.step[k] * _checkerboard(b, sweeps.colour[k]))
+        in_scale = part if in_scale is None else in_scale + part
+        in_b = pull if in_b is None else in_b + pull
+        g = diffusion_residual(diagonal, coupling, pull, g)
+    states.reverse()
+    if of_b is not None:
+        pulls.append(of_b)
+        states.append(x)
+    assert in_scale is not None and in_b is not None
+    # the sum over sweeps is one over more right-hand sides
+    in_diagonal, in_coupling = diffusion_slopes(-torch.cat(pulls, 1), torch.cat(states, 1), shared)
+    slopes: list[Tensor | None] = [in_diagonal, in_coupling, in_scale.sum((0, 1))[None] if shared else in_scale.sum(1)]
+    return slopes, in_b, g
+
+
+_ARGUMENTS = (
+    "Tensor diagonal, Tensor coupling, Tensor scale, Tensor b, Tensor? u, Tensor? correction, "
+    "float[] momentum, float[] step, int[] colour"
+)
+_smooth = Kernel(
+    "smooth",
+    f"({_ARGUMENTS}) -> Tensor",
+    _smooth_reference,
+    cpu=Path(
+        "cpu.smoothing:smooth", "all sweeps in one pass: planes follow each other through the cache", needs="numba"
+    ),
+    triton=Path("cuda.smoothing:smooth", "one pass for each sweep", needs="triton", dtypes=ALL_FLOATS),
+    backward=_smooth_backward,
+)
+_smooth_residual = Kernel(
+    "smooth_residual",
+    f"({_ARGUMENTS}, bool coarse) -> (Tensor, Tensor)",
+    _smooth_residual_reference,
+    cpu=Path("cpu.smoothing:smooth_residual", "all sweeps, residual and restriction in one pass", needs="numba"),
+    triton=Path(
+        "cuda.smoothing:smooth_residual",
+        "one pass for each sweep, one for residual and restriction",
+        needs="triton",
+        dtypes=ALL_FLOATS,
+    ),
+    backward=_smooth_residual_backward,
+)
