@@ -7,6 +7,7 @@ here and why, `use` and the environment variable SCIOPS_KERNELS force one (:mod:
 from __future__ import annotations
 
 from sciops.kernels.dense import (
+    Factors,
     dense_factor,
     dense_factor_solve,
     dense_inverse,
@@ -14,6 +15,7 @@ from sciops.kernels.dense import (
     dense_solve,
     spd_solve,
 )
+from sciops.kernels.diffusion import diffusion_operator
 from sciops.kernels.dispatch import info, read_environment, use
 from sciops.kernels.fourier import FourierAxis, analysis_matrix, synthesis_matrix
 from sciops.kernels.krylov import cg_direction, cg_direction_, cg_update, cg_update_, conjugate, conjugate_, dot
@@ -48,7 +50,7 @@ from sciops.kernels.runge_kutta import (
     step_control_,
 )
 from sciops.kernels.scan import affine_scan
-from sciops.kernels.smoothing import chebyshev, gauss_seidel, jacobi, l1_scale
+from sciops.kernels.smoothing import Sweeps, chebyshev, gauss_seidel, jacobi, l1_scale, smooth, smooth_residual
 from sciops.kernels.spectral import spectral_convolution
 from sciops.kernels.stencil import (
     diffusion_apply,
@@ -57,6 +59,7 @@ from sciops.kernels.stencil import (
     stencil_adjoint,
     stencil_apply,
 )
+from sciops.kernels.systems import Status
 from sciops.kernels.transfer import (
     coarse_shape,
     coarsen,
@@ -82,10 +85,13 @@ from sciops.kernels.weights import (
 
 __all__ = [
     "CP",
+    "Factors",
     "FourierAxis",
     "Separable",
+    "Status",
     "StepController",
     "StepState",
+    "Sweeps",
     "TensorTrain",
     "Tucker",
     "affine_scan",
@@ -117,6 +123,7 @@ __all__ = [
     "dense_solve",
     "diffusion_apply",
     "diffusion_apply_dot",
+    "diffusion_operator",
     "diffusion_residual",
     "dot",
     "error_norm",
@@ -148,6 +155,8 @@ __all__ = [
     "restrict",
     "shape_of",
     "sine_transform",
+    "smooth",
+    "smooth_residual",
     "spd_solve",
     "spectral_convolution",
     "spectral_derivative",

@@ -2,6 +2,7 @@ r"""Finite volumes for -div(k grad u) + c u: from a cell-centred coefficient to 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -72,6 +73,11 @@ def diffusion_operator(
             f"the coefficient has shape {tuple(k.shape)}, expected (batch, *space) or (batch, {d}, *space) with "
             f"{d} axes as the spacing has"
         )
+    if not k.is_floating_point():
+        raise InputError(f"the coefficient is {k.dtype}; real floating-point numbers are expected")
+    shape = (k.shape[0], *k.shape[-d:])
+    if isinstance(reaction, Tensor) and reaction.shape != shape:
+        raise InputError(f"the reaction has shape {tuple(reaction.shape)}, expected {shape} as the coefficient has")
     sides = _sides(boundary, d)
     faces, total = [], None
     for a, (h, (lower, upper)) in enumerate(zip(spacing, sides, strict=True)):
@@ -97,6 +103,8 @@ def diffusion_operator(
 def _sides(boundary: Side | Sequence[Side | Sequence[Side]], d: int) -> list[tuple[Side, Side]]:
     if isinstance(boundary, (str, int, float)):
         boundary = [boundary] * d
+    if not isinstance(boundary, Sequence):
+        raise InputError(f"the boundary is {boundary!r}, expected a kind, a number (Robin), or one per axis")
     if len(boundary) != d:
         raise InputError(f"the boundary {boundary!r} has {len(boundary)} axes, expected {d} as the spacing has")
     found = []
@@ -127,6 +135,6 @@ def _outer(k: Tensor, h: float, side: Side) -> Tensor:
     if side == "neumann":
         return torch.zeros_like(k)
     conductance = 2 * k / h
-    if side == "dirichlet":
+    if side in ("dirichlet", math.inf):
         return conductance / h
     return _harmonic_mean(conductance, torch.full_like(k, float(side))) / (2 * h)

@@ -99,6 +99,8 @@ class Kernel:
         The dtype under autocast: "float32", or "lower" for that of the autocast region.
     keeps_strides
         Whether the implementations take tensors with any strides; else they are made contiguous first.
+    mixed
+        Whether floating tensors of different dtypes belong together; else a call with them is refused.
 
     Notes
     -----
@@ -117,6 +119,7 @@ class Kernel:
         backward: Callable[..., Any] | None = None,
         autocast: Literal["float32", "lower"] = "float32",
         keeps_strides: bool = False,
+        mixed: bool = False,
     ) -> None:
         self.name, self.reference = name, reference
         self.family = reference.__module__.rsplit(".", 1)[-1]
@@ -125,7 +128,8 @@ class Kernel:
             self.paths["cpu"] = cpu
         if triton is not None:
             self.paths["triton"] = triton
-        self.autocast = autocast
+        self.autocast, self.mixed = autocast, mixed
+        self.arguments = tuple(part.split("=")[0].split()[-1] for part in schema.split("->")[0].strip("() ").split(","))
         self._keeps_strides = keeps_strides
         written = tuple(
             part.split()[-1] for part in schema.split("->")[0].strip("() ").split(",") if "!" in part.split()[0]
@@ -147,17 +151,40 @@ class Kernel:
         return f"Kernel({self.name}: {', '.join(('reference', *self.paths))})"
 
     def __call__(self, *args: Any) -> Any:
+        device = self._require_alike(args)
         if _is_plain(args):
             return self._run(*args)
-        if _is_transformed(args):
-            return self.reference(*args)
-        if self.autocast == "lower":
-            device = next(a.device.type for a in args if isinstance(a, Tensor))
-            if _is_autocast(device):
-                dtype = torch.get_autocast_dtype(device)
-                with torch.autocast(device, enabled=False):
-                    return self.op(*(_cast(a, dtype, (*_HALVES, torch.float32)) for a in args))
-        return self.op(*args)
+        call = self.reference if _is_transformed(args) else self.op
+        if not _is_autocast(device):
+            return call(*args)
+        dtype = torch.get_autocast_dtype(device) if self.autocast == "lower" else torch.float32
+        with torch.autocast(device, enabled=False):
+            return call(*(_cast(a, dtype, (*_HALVES, torch.float32)) for a in args))
+
+    def _require_alike(self, args: tuple[Any, ...]) -> str:
+        """The type of the device of all tensors; InputError unless they share it and are real numbers of one dtype."""
+        device, dtype = None, None
+        for a in args:
+            if not isinstance(a, Tensor):
+                continue
+            if device is None:
+                device = a.device
+            elif a.device != device:
+                raise InputError(f"{self.name}: {self._told(args, 'device')}; move all to one device")
+            if not a.dtype.is_floating_point:
+                if a.dtype.is_complex:
+                    raise InputError(f"{self.name}: {self._told(args, 'dtype')}; real tensors are expected")
+            elif dtype is None:
+                dtype = a.dtype
+            elif a.dtype != dtype and not self.mixed and not _is_autocast(device.type):
+                raise InputError(f"{self.name}: {self._told(args, 'dtype')}; convert all to one dtype")
+        if device is None or dtype is None:
+            raise InputError(f"{self.name}: {self._told(args, 'dtype')}; real floating-point tensors are expected")
+        return device.type
+
+    def _told(self, args: tuple[Any, ...], what: str) -> str:
+        pairs = zip(self.arguments, args, strict=False)
+        return ", ".join(f"{name} is {getattr(a, what)}" for name, a in pairs if isinstance(a, Tensor)) or "no tensor"
 
     def choose(self, *args: Any) -> tuple[PathName, str]:
         """The path that takes these arguments, and why.
@@ -175,7 +202,7 @@ class Kernel:
             return "reference", "forced" if forced else f"there is no other path {where}"
         path = self.paths.get(wanted)
         if path is None:
-            return "reference", f"no {wanted} path: plain torch is as quick"
+            return "reference", f"no {wanted} path"
         reason = self._refusal(wanted, path, first, args)
         if reason is None:
             return wanted, "forced" if forced else path.why
@@ -192,7 +219,7 @@ class Kernel:
         if name == "cpu" and first.device.type != "cpu":
             return f"the tensors are on {first.device.type}"
         dtypes = {a.dtype for a in args if isinstance(a, Tensor) and a.dtype.is_floating_point}
-        unfit = [d for d in dtypes if d not in path.dtypes and d not in _HALVES]
+        unfit = [d for d in dtypes if d not in path.dtypes and (self.mutates or d not in _HALVES)]
         if unfit:
             return f"it does not take {unfit[0]}"
         return path.takes(*args) if path.takes else None
@@ -208,10 +235,13 @@ class Kernel:
 
     def _evaluate(self, run: Callable[..., Any], args: tuple[Any, ...], dtypes: tuple[torch.dtype, ...]) -> Any:
         # a processor computes in single precision what is stored in half: its half arithmetic is slower and coarser
-        half = next((a.dtype for a in args if isinstance(a, Tensor) and a.dtype in _HALVES), None)
+        floats = {a.dtype for a in args if isinstance(a, Tensor) and a.dtype.is_floating_point}
+        half = next((d for d in floats if d in _HALVES), None)
         on_cpu = any(isinstance(a, Tensor) and a.device.type == "cpu" for a in args)
-        if half is None or self.mutates or (half in dtypes and not on_cpu) or _interprets(run):
+        if half is None or self.mutates or (half in dtypes and (not on_cpu or _is_triton(run))):
             return run(*args)
+        if len(floats) > 1:  # the dtypes of the results are then not one: those of the reference hold
+            return self.reference(*args)
         outputs = run(*(_cast(a, torch.float32, _HALVES) for a in args))
         return _map_outputs(lambda t: _cast(t, half, (torch.float32,)), outputs)
 
@@ -386,13 +416,13 @@ def info() -> Info:
 def _standing(kernel: Kernel, wanted: PathName) -> tuple[PathName, str]:
     forced = _forced.get(kernel.family, _forced.get(""))
     path = kernel.paths.get(forced or wanted)
-    if forced == "reference":
-        return "reference", "forced"
-    if path is None:
-        return "reference", f"no {forced or wanted} path: plain torch is as quick"
+    if forced == "reference" or path is None:
+        return "reference", "forced" if forced == "reference" else f"no {forced or wanted} path"
+    if forced and forced != wanted and not (forced == "triton" and _triton_runs_on_cpu()):
+        return forced, "forced, and refused there"
     missing = path.missing()
     if missing:
-        return "reference", missing
+        return (forced, f"forced, and refused: {missing}") if forced else ("reference", missing)
     return forced or wanted, "forced" if forced else path.why
 
 
@@ -405,6 +435,13 @@ def _machine() -> str:
     forced = ", ".join(f"{family or 'all'}={path}" for family, path in _forced.items())
     parts = [*versions, f"{torch.get_num_threads()} threads", "CUDA: " + (", ".join(devices) or "none")]
     return "; ".join([*parts, f"forced: {forced}"] if forced else parts)
+
+
+def _version(library: str) -> str:
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:  # installed under another name, as builds of torch do
+        return "of another distribution"
 
 
 @functools.cache
@@ -444,7 +481,7 @@ def _is_transformed(args: tuple[Any, ...]) -> bool:
     )
 
 
-def _interprets(run: Callable[..., Any]) -> bool:
+def _is_triton(run: Callable[..., Any]) -> bool:
     return run.__module__.startswith("sciops.kernels.cuda")
 
 

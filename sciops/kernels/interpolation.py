@@ -54,6 +54,8 @@ def linear_weights(
     kinds = [boundary] * len(space) if isinstance(boundary, str) else list(boundary)
     if len(kinds) != len(space):
         raise InputError(f"{len(kinds)} boundaries are given for {len(space)} axes")
+    if min(space, default=0) < 1:
+        raise InputError(f"a grid of {' x '.join(map(str, space)) or 'no'} cells; every axis has at least one")
     columns = []
     for n, kind in zip(space, kinds, strict=True):
         if kind not in ("dirichlet", "neumann", "periodic"):

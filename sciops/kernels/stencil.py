@@ -19,6 +19,7 @@ Shapes: D ``(batch, *space)``, w ``(batch, d, *space)``, fields ``(batch, rhs, *
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -216,6 +217,7 @@ def require_operator(diagonal: Tensor, coupling: Tensor, u: Tensor) -> None:
             f"the coupling has shape {tuple(coupling.shape)}; (batch, d, *space) with d = 1, 2 or 3 axes is expected"
         )
     space = coupling.shape[2:]
+    require_cells(space)
     if diagonal.shape != (coupling.shape[0], *space):
         raise InputError(
             f"the diagonal has shape {tuple(diagonal.shape)}, expected {(coupling.shape[0], *space)}: the coupling has"
@@ -225,6 +227,13 @@ def require_operator(diagonal: Tensor, coupling: Tensor, u: Tensor) -> None:
             f"the field has shape {tuple(u.shape)}, expected (batch, rhs, {', '.join(map(str, space))}) "
             f"with a batch that the operator's, {coupling.shape[0]}, serves"
         )
+
+
+def require_cells(space: Sequence[int]) -> None:
+    """Raise InputError for an axis without cells."""
+    for size in space:
+        if size < 1:
+            raise InputError(f"a grid of {' x '.join(map(str, space))} cells; every axis has at least one")
 
 
 def require_shape(name: str, tensor: Tensor, expected: tuple[int, ...]) -> None:
@@ -253,6 +262,7 @@ def _stencil_arguments(weights: Tensor, u: Tensor, boundary: str) -> tuple[Tenso
     d = u.ndim - 2
     if not 1 <= d <= 3:
         raise InputError(f"the field has shape {tuple(u.shape)}, expected (batch, channel, *space) with 1 to 3 axes")
+    require_cells(u.shape[2:])
     if weights.shape not in ((3,) * d, (u.shape[1], *(3,) * d)):
         raise InputError(
             f"the weights have shape {tuple(weights.shape)}, expected {(3,) * d} or {(u.shape[1], *(3,) * d)} "

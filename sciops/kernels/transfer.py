@@ -17,6 +17,7 @@ and restriction is its adjoint, :math:`(P' r)_I = \sum_{m,i:\, I_m(i)=I} W_{m,i}
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from torch import Tensor
 from sciops.errors import InputError
 from sciops.kernels.dispatch import ALL_FLOATS, Kernel, Path, vector_jacobian
 from sciops.kernels.interpolation import interpolation_weights, linear_weights
-from sciops.kernels.stencil import _apply_reference, require_operator, saved_arguments
+from sciops.kernels.stencil import _apply_reference, require_cells, require_operator, saved_arguments
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -195,7 +196,9 @@ def coarsen(
     >>> diagonal, coupling
     (tensor([[1., 1.]]), tensor([[[0.5000, 0.5000]]]))
     """
-    require_operator(diagonal, coupling, diagonal[:, None])
+    require_operator(diagonal, coupling, diagonal.unsqueeze(min(1, diagonal.ndim)))
+    if not 0 < factor < math.inf:
+        raise InputError(f"the factor is {factor}; a positive number is expected, 0.5 as a rule")
     coarse, couplings = _coarsen(diagonal, coupling, float(factor))
     return coarse, couplings
 
@@ -204,6 +207,7 @@ def _form(weights: Tensor | None, batch: int, space: Sequence[int], shape: tuple
     d = len(space)
     if not 1 <= d <= 3:
         raise InputError(f"the field has shape {shape}, expected (batch, rhs, *space) with 1 to 3 axes")
+    require_cells(space)
     if weights is None:
         return "constant"
     if weights.shape == (2, sum(space)):

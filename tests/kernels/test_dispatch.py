@@ -150,3 +150,32 @@ def test_derivatives_of_unwanted_and_integer_arguments_are_none() -> None:
 def _run(script: str, **variables: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, **variables}
     return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=False)
+
+
+def test_tensors_that_do_not_belong_together_are_named() -> None:
+    diagonal, coupling, u = operator()
+    with pytest.raises(InputError, match=r"diffusion_apply: diagonal is torch\.float64.*u is torch\.float32; convert"):
+        kernels.diffusion_apply(diagonal, coupling, u.float())
+    with pytest.raises(
+        InputError, match=r"diffusion_apply: diagonal is cpu, coupling is meta, u is cpu; move all to one"
+    ):
+        kernels.diffusion_apply(diagonal, coupling.to("meta"), u)
+    with pytest.raises(InputError, match=r"u is torch\.complex128; real tensors are expected"):
+        kernels.diffusion_apply(diagonal, coupling, u + 0j)
+    with pytest.raises(InputError, match=r"u is torch\.int64; real floating-point tensors are expected"):
+        kernels.diffusion_apply(*(t.long() for t in (diagonal, coupling, u)))
+
+
+def test_autocast_holds_under_function_transforms_too() -> None:
+    args = tuple(t.float() for t in operator())
+    with torch.autocast("cpu", torch.bfloat16):
+        found = torch.vmap(kernels.diffusion_apply)(*(t[None] for t in args))
+    assert found.dtype == torch.float32
+    assert torch.equal(found[0], kernels.diffusion_apply(*args))
+
+
+def test_a_path_forced_where_it_cannot_run_is_told() -> None:
+    with use("cpu"):
+        rows = {row.device: row for row in kernels.info().rows if row.kernel == APPLY}
+    assert rows["cpu"].reason == "forced"
+    assert rows["cuda"].reason == "forced, and refused there"

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from sciops import kernels
 from sciops.errors import InputError
 from sciops.kernels.diffusion import diffusion_operator
 from sciops.kernels.dispatch import use
@@ -276,3 +277,31 @@ def test_derivatives_of_an_operator_shared_by_a_batch_are_sums(generator: torch.
 def test_errors_name_what_was_got(call: Callable[[], object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         call()
+
+
+def test_an_axis_without_cells_is_refused() -> None:
+    empty = torch.ones(1, 2, 0, 4), torch.ones(1, 1, 0, 4)
+    with pytest.raises(InputError, match="a grid of 0 x 4 cells"):
+        kernels.diffusion_apply(torch.ones(1, 0, 4), *empty)
+    with pytest.raises(InputError, match="a grid of 0 cells"):
+        kernels.stencil_apply(torch.ones(3), torch.ones(1, 1, 0), "reflect")
+    with pytest.raises(InputError, match="a grid of 0 cells"):
+        kernels.restrict(torch.ones(1, 1, 0))
+    with pytest.raises(InputError, match="a grid of 4 x 0 cells"):
+        kernels.linear_weights([4, 0])
+
+
+def test_an_infinite_robin_coefficient_is_dirichlet_and_a_reaction_fits() -> None:
+    k = torch.rand(2, 4, dtype=torch.float64) + 0.5
+    for a, b in zip(diffusion_operator(k, [0.5], float("inf")), diffusion_operator(k, [0.5]), strict=True):
+        assert torch.equal(a, b)
+    with pytest.raises(InputError, match=r"the reaction has shape \(3, 4\), expected \(2, 4\)"):
+        diffusion_operator(k, [0.5], reaction=torch.ones(3, 4))
+    with pytest.raises(InputError, match=r"the coefficient is torch\.int64"):
+        diffusion_operator(k.long(), [0.5])
+
+
+def test_a_factor_that_is_no_positive_number_is_refused() -> None:
+    for factor in (0.0, -1.0, float("nan")):
+        with pytest.raises(InputError, match="the factor is"):
+            kernels.coarsen(torch.ones(1, 4), torch.ones(1, 1, 4), factor)

@@ -190,7 +190,7 @@ def test_a_second_interrupt_acts_at_once(
 
     with monkeypatch.context() as patch:
         patch.setattr(OperatorModule, "training_step", at_step(5, twice))
-        with pytest.raises(KeyboardInterrupt, match="step [56]; go on with"):
+        with pytest.raises(KeyboardInterrupt, match=r"step [56]; go on with"):
             small.small_train(tmp_path / "stopped", checkpoint_steps=2)
         with pytest.raises(KeyboardInterrupt, match="nothing is saved without a run folder"):
             small.small_train(None)

@@ -7,14 +7,8 @@ computed anew, which makes parts independent (threads) and the planes of a perio
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
-from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 from torch import Tensor
 
 from sciops.kernels.cpu.compiled import compiled, prange
@@ -98,54 +92,17 @@ def _run(
     )
 
 
-@intrinsic
-def _fetch(typing: Any, array: Any, index: Any) -> Any:
-    """Ask for the cache line of an entry, without waiting for it."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        data = context.make_array(signature.args[0])(context, builder, args[0]).data
-        pointer, word = ir.IntType(8).as_pointer(), ir.IntType(32)
-        prefetch = ir.FunctionType(ir.VoidType(), [pointer, word, word, word])
-        function = cgutils.get_or_insert_function(builder.module, prefetch, "llvm.prefetch.p0")
-        place = builder.bitcast(builder.gep(data, [args[1]]), pointer)
-        # to read, into the second cache, data
-        builder.call(function, [place, word(0), word(3), word(1)])
-        return context.get_dummy_value()
-
-    return types.void(array, types.uint64), generate
-
-
-@compiled
-def _fetch_planes(
-    b: np.ndarray,
-    scale: np.ndarray,
-    diagonal: np.ndarray,
-    coupling: np.ndarray,
-    u: np.ndarray,
-    has_u: bool,
-    plane: int,
-    d: int,
-    planes: int,
-    cells: int,
-) -> None:
-    """Ask for the next plane: at a new page of memory the processor does not foresee what comes."""
-    size, line = np.uint64(cells), np.uint64(64 // b.itemsize)
-    start, field = np.uint64(plane * cells), np.uint64(planes * cells)
-    for p in range(start, start + size, line):
-        _fetch(b, p)
-        _fetch(scale, p)
-        _fetch(diagonal, p)
-        if has_u:
-            _fetch(u, p)
-        for a in range(np.uint64(d)):
-            _fetch(coupling, a * field + p)
-
-
 @compiled
 def _copy(out: np.ndarray, at: int, x: np.ndarray, x_at: int, cells: int) -> None:
     y0, x0 = np.uint64(at), np.uint64(x_at)
     for p in range(np.uint64(cells)):
         out[y0 + p] = x[x0 + p]
+
+
+@compiled
+def _to_line(array: np.ndarray) -> int:
+    """The first entry that starts a cache line."""
+    return (-array.ctypes.data) % 64 // array.itemsize
 
 
 @compiled
@@ -157,6 +114,7 @@ def _step(
     before: np.ndarray,
     old: int,
     r: np.ndarray,
+    r_at: int,
     s: np.ndarray,
     s_at: int,
     cells: int,
@@ -164,13 +122,13 @@ def _step(
     beta: float,
 ) -> None:
     """The next state of a plane along the scaled residual r, with momentum."""
-    y0, x0, o0, s0 = np.uint64(out), np.uint64(here), np.uint64(old), np.uint64(s_at)
+    y0, x0, o0, s0, r0 = np.uint64(out), np.uint64(here), np.uint64(old), np.uint64(s_at), np.uint64(r_at)
     if alpha == 0:
         for p in range(np.uint64(cells)):
-            rings[y0 + p] = x[x0 + p] + beta * s[s0 + p] * r[p]
+            rings[y0 + p] = x[x0 + p] + beta * s[s0 + p] * r[r0 + p]
     else:
         for p in range(np.uint64(cells)):
-            rings[y0 + p] = x[x0 + p] + alpha * (x[x0 + p] - before[o0 + p]) + beta * s[s0 + p] * r[p]
+            rings[y0 + p] = x[x0 + p] + alpha * (x[x0 + p] - before[o0 + p]) + beta * s[s0 + p] * r[r0 + p]
 
 
 @compiled
@@ -180,6 +138,7 @@ def _step_colour(
     x: np.ndarray,
     here: int,
     r: np.ndarray,
+    r_at: int,
     s: np.ndarray,
     s_at: int,
     cells: int,
@@ -187,9 +146,9 @@ def _step_colour(
     odd: int,
     beta: float,
 ) -> None:
-    y0, x0, s0, m0 = np.uint64(out), np.uint64(here), np.uint64(s_at), np.uint64(odd * cells)
+    y0, x0, s0, r0, m0 = np.uint64(out), np.uint64(here), np.uint64(s_at), np.uint64(r_at), np.uint64(odd * cells)
     for p in range(np.uint64(cells)):
-        rings[y0 + p] = x[x0 + p] + masks[m0 + p] * (beta * s[s0 + p] * r[p])
+        rings[y0 + p] = x[x0 + p] + masks[m0 + p] * (beta * s[s0 + p] * r[r0 + p])
 
 
 @compiled
@@ -241,18 +200,18 @@ def _smooth_part(
     further = 1 if r.size > 0 or sums.size > 0 else 0
     # where the first axis ends, no plane beyond it is ever needed
     ends = d == 1 or not coupling[(planes - 1) * cells : planes * cells].any()
-    # planes a little apart: with sizes that are powers of two all of them would fall into the same few cache lines
+    # planes start with cache lines, and a little apart: with sizes that are powers of two all would meet in the same
+    # few places of the cache
     stride = (cells + 15) // 16 * 16 + 80
-    rings, rest = np.zeros((sweeps + 1) * 3 * stride, b.dtype), np.empty(cells, b.dtype)
+    rings, rest = np.zeros((sweeps + 1) * 3 * stride + 64, b.dtype), np.empty(cells + 16, b.dtype)
+    base, r_base = 16 + _to_line(rings), _to_line(rest)
     guess = u if has_u else b
     one = b.dtype.type(1)
     outside = sweeps + further
     for t in range(low - outside, high + outside):
         inside = 0 <= t < planes
-        if t + 1 < planes:
-            _fetch_planes(b, scale, diagonal, coupling, guess, has_u, (t + 1) % planes, d, planes, cells)
         if not zero and (inside or not ends):
-            at, out = t if inside else t % planes, (t + 3 * outside) % 3 * stride
+            at, out = t if inside else t % planes, base + (t + 3 * outside) % 3 * stride
             if corrected:
                 add_to_plane(rings, out, guess, at * cells, has_u, correction, at // 2 * size, cells, n3)
             else:
@@ -266,7 +225,7 @@ def _smooth_part(
             at = i if inside else i % planes
             # places in the rings: of this plane and of those beside it
             place = (i + 3 * outside) % 3
-            here = (3 * k + place) * stride
+            here = base + (3 * k + place) * stride
             out = here + 3 * stride
             if zero and k == 0:
                 odd = (at + colour[0] - 1) % 2 if colour[0] else -1
@@ -280,7 +239,7 @@ def _smooth_part(
                     above = here
                 residual_plane(
                     rest,
-                    0,
+                    r_base,
                     b,
                     at * cells,
                     diagonal,
@@ -299,15 +258,31 @@ def _smooth_part(
                 )
                 if k < sweeps and colour[k] > 0:
                     odd = (at + colour[k] - 1) % 2
-                    _step_colour(rings, out, rings, here, rest, scale, at * cells, cells, masks, odd, numbers[1, k])
+                    _step_colour(
+                        rings, out, rings, here, rest, r_base, scale, at * cells, cells, masks, odd, numbers[1, k]
+                    )
                 elif k < sweeps:
                     # the state before, zero as the rings begin if there was none
                     alpha, old = (numbers[0, k], here - 3 * stride) if k > 0 else (0 * one, here)
-                    _step(rings, out, rings, here, rings, old, rest, scale, at * cells, cells, alpha, numbers[1, k])
+                    _step(
+                        rings,
+                        out,
+                        rings,
+                        here,
+                        rings,
+                        old,
+                        rest,
+                        r_base,
+                        scale,
+                        at * cells,
+                        cells,
+                        alpha,
+                        numbers[1, k],
+                    )
                 elif sums.size > 0:
-                    sum_of_plane(sums, at // 2 * size, rest, 0, cells, n3, at % 2 == 0)
+                    sum_of_plane(sums, at // 2 * size, rest, r_base, cells, n3, at % 2 == 0)
                 else:
-                    _copy(r, at * cells, rest, 0, cells)
+                    _copy(r, at * cells, rest, r_base, cells)
             if k == sweeps - 1 and low <= i < high:
                 _copy(y, at * cells, rings, out, cells)
 

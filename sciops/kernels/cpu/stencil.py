@@ -102,8 +102,10 @@ def residual_plane(
     w1, w1_low = mine, np.uint64(plane - 1 if plane > 0 else planes - 1) * size
     r0, b0, x0 = np.uint64(at), np.uint64(b_at), np.uint64(here)
     up, low = np.uint64(above), np.uint64(below)
-    # all but the two ends of the plane, which have no cell on one side
-    begin, finish = one, size - one
+    # the ends of the plane come last, one by one; the long loop takes them along where what lies beyond them can be
+    # read, since it then starts with a cache line: vectors that straddle two lines take twice as long
+    begin = zero if d > 1 and here > 0 else one
+    finish = size if here + cells < x.size else size - one
     if d < 3 or cells == n3:
         _span(
             r,

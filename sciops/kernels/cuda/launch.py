@@ -48,12 +48,13 @@ class Compilation:
     kernels: list[Compiled] = field(default_factory=list)
 
 
+_INTERPRETS = os.environ.get("TRITON_INTERPRET", "0") not in ("", "0")
 _compilation: Compilation | None = None
 
 
 def interprets() -> bool:
     """Whether Triton kernels are interpreted, as the environment said when Triton was imported."""
-    return os.environ.get("TRITON_INTERPRET", "0") not in ("", "0")
+    return _INTERPRETS
 
 
 def runs_on_cpu() -> bool:

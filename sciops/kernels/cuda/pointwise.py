@@ -112,7 +112,7 @@ def _shapes(
     }
     padded = {name + "_P": max(16, triton.next_power_of_2(count)) for name, count in channels.items()}
     widest = max(padded["IN_P"], padded["OUT_P"])
-    # the products of float32 run outside the tensor cores and need more registers; as compiled, these do not spill
+    # the products of float32 run outside the tensor cores and need more registers; compiled so, hardly any are spilled
     single = x.dtype == torch.float32
     points = 16 if single else max(16, min(64, 2048 // widest))
     columns = 16 if single or widest > 32 else 32

@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from kernel_examples import Draw, all_examples
 
-from sciops.kernels import diffusion_apply
+from sciops.kernels import diffusion_apply, dot
 from sciops.kernels.dispatch import KERNELS
 from sciops.kernels.products import product
 
@@ -102,17 +102,22 @@ class Machine:
         for name in _PEAKS[self.device]:
             self.peaks[name] = max(self._peak(name), self.peaks.get(name, 0.0))
         one = torch.ones(1, 1, 4, device=self.device)
-        self.call = min(self.call, *sample_seconds(lambda: diffusion_apply(one[0], one, one), self.device))
+        for call in (lambda: diffusion_apply(one[0], one, one), lambda: dot(one[0], one[0])):
+            self.call = min(self.call, *sample_seconds(call, self.device))
 
     @property
     def memory(self) -> Level:
         """The level beyond all caches."""
         return self.levels[-1]
 
+    def levels_of(self, size: int) -> tuple[Level, ...]:
+        """The levels in which a call may hold some of the bytes that are counted for it."""
+        # what is written in place is counted twice, and a part may stay in the level below that which holds all
+        return tuple(level for level in self.levels if level.size * 8 > size) or self.levels[-1:]
+
     def bandwidth(self, size: int) -> float:
-        """Bytes a second at most for a call that touches so many bytes."""
-        # from the level just below: a call of a size between two may hold part of its data in the faster one
-        return max(level.fastest for level in self.levels if level.size * 4 > size or level is self.memory)
+        """Bytes a second at most for a call for which so many are counted."""
+        return max(level.fastest for level in self.levels_of(size))
 
     def _peak(self, name: str) -> float:
         """Operations a second of a large matrix product in a dtype, or in "tf32"."""
@@ -234,7 +239,7 @@ def _row(
     elif by_operations > by_bytes:
         limit = "arithmetic"
     else:
-        limit = "memory" if size > _LARGEST_CACHE else "cache"
+        limit = "memory" if machine.levels_of(int(size))[0].size >= _LARGEST_CACHE else "cache"
     return Row(family, name, operations, size, floor, measured, limit)
 
 
