@@ -4,6 +4,8 @@
 #   make test        install, then lint and the test suite
 #   make test-slow   the long proofs: kills, cold compiles, two processes
 #   make bench       the tables beside the peers, in an environment of their own
+#   make test-gpu    the kernels on a GPU; nothing is installed, PYTHON has torch with CUDA, triton and pytest
+#   make bench-gpu   likewise the goals and rooflines on a GPU, written to $OUT or docs/benchmarks
 #   make lint        ruff, mypy, import contracts
 #   make clean       remove what the other commands made
 #
@@ -23,7 +25,7 @@ PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 RUN_PYTEST = OMP_NUM_THREADS=1 MPLBACKEND=agg $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow bench lint clean
+.PHONY: help install demo test test-slow bench test-gpu bench-gpu lint clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -60,6 +62,13 @@ $(BENCH_STAMP): pyproject.toml constraints.txt
 	@$(BENCH)/bin/python -m pip --quiet --quiet install -c constraints.txt "setuptools>=77" torch==2.13.0
 	@$(BENCH)/bin/python -m pip --quiet --quiet install -c constraints.txt --no-build-isolation -e ".[test,bench]"
 	@touch $@
+
+# A machine with a GPU brings its own torch: these take the interpreter as it is, and the tree as it lies here.
+test-gpu:
+	"$(PYTHON)" -m pytest -rs -m "not benchmark" $(PYTEST) tests/gpu
+
+bench-gpu:
+	"$(PYTHON)" -m pytest -rs -s --ignore tests/gpu/test_conformance.py $(PYTEST) tests/gpu
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .

@@ -11,6 +11,7 @@ raises and nothing reads a value on the host. A matrix singular but for rounding
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -201,15 +202,17 @@ def dense_slogdet(A: Float[Tensor, "*batch n n"]) -> tuple[Tensor, Tensor]:
 
 
 def require_square(A: Tensor) -> None:
-    """Raise InputError unless A is (*batch, n, n) in float32 or float64."""
-    if A.ndim < 2 or A.shape[-1] != A.shape[-2] or A.dtype not in SINGLE_AND_DOUBLE:
+    """Raise InputError unless A is (*batch, n, n) in float32 or float64, with n of at least 1."""
+    if A.ndim < 2 or A.shape[-1] != A.shape[-2] or A.shape[-1] == 0 or A.dtype not in SINGLE_AND_DOUBLE:
         raise InputError(
-            f"A has shape {tuple(A.shape)} and dtype {A.dtype}, expected (*batch, n, n) in float32 or float64"
+            f"A has shape {tuple(A.shape)} and dtype {A.dtype}, "
+            "expected (*batch, n, n) in float32 or float64 with n of at least 1"
         )
 
 
 def _flat(tensor: Tensor, last: int) -> Tensor:
-    return tensor.reshape(-1, *tensor.shape[tensor.ndim - last :])
+    front = tensor.ndim - last
+    return tensor.reshape(math.prod(tensor.shape[:front]), *tensor.shape[front:])
 
 
 def _columns(A: Tensor, b: Tensor) -> Tensor:

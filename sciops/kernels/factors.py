@@ -46,8 +46,9 @@ def between(x: Tensor, left: Tensor, right: Tensor) -> Tensor:
     groups, n, _, batch, a = x.shape
     one = right.shape[0] == 1
     stacked = left.flatten(0, 1) @ right[0] if one else torch.bmm(left.expand(groups, -1, -1), right)
-    matrices = stacked.view(groups * n, 2 * a, right.shape[-1] // a)
-    return torch.bmm(block_columns(x).flatten(0, 1), matrices).view(groups, n, 2, batch, -1)
+    b = right.shape[-1] // a
+    matrices = stacked.view(groups * n, 2 * a, b)
+    return torch.bmm(block_columns(x).flatten(0, 1), matrices).view(groups, n, 2, batch, b)
 
 
 def cheapest_order(modes: Sequence[int], ranks: Sequence[int]) -> tuple[int, ...]:
@@ -97,7 +98,7 @@ def between_backward(g: Tensor, x: Tensor, left: Tensor, right: Tensor) -> tuple
     groups, n, _, batch, a = x.shape
     stacked = torch.matmul(left, right)
     matrices = stacked.view(groups * n, 2 * a, -1)
-    columns, of_y = block_columns(x).flatten(0, 1), g.reshape(groups * n, 2 * batch, -1)
+    columns, of_y = block_columns(x).flatten(0, 1), g.reshape(groups * n, 2 * batch, g.shape[-1])
     y = torch.bmm(columns, matrices).view_as(g)
     of_columns = torch.bmm(of_y, matrices.transpose(1, 2)).view(groups, n, 2, batch, 2, a)
     of_stacked = torch.bmm(columns.transpose(1, 2), of_y).view_as(stacked)
@@ -129,7 +130,7 @@ def conjugate(factor: Tensor) -> Tensor:
 
 def outer(x: Tensor, g: Tensor) -> Tensor:
     """The sum over modes and batch of conj(x) g, (n, 2, m): the gradient of a matrix that x was multiplied by."""
-    re, im = g.reshape(-1, *g.shape[-3:]).unbind(1)
+    re, im = g.flatten(0, -4).unbind(1)
     turned = torch.stack([torch.stack([re, im], 2), torch.stack([im, -re], 2)], 1)  # (modes, 2, batch, 2, m)
     n, m = x.shape[-1], g.shape[-1]
     return (x.reshape(-1, n).T @ turned.view(-1, 2 * m)).view(n, 2, m)

@@ -16,12 +16,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from sciops.errors import InputError, did_you_mean
 
 KINDS = ("periodic", "closed", "cell", "left")
+WHOLE = (int, np.integer, torch.SymInt)
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ class FourierAxis:
     Raises
     ------
     InputError
-        For negative modes or padding, an unknown kind, or padding on a periodic axis.
+        For modes that are not a whole number of 0 or more, a padding that is negative or not finite, an unknown kind,
+        or padding on a periodic axis.
 
     Examples
     --------
@@ -61,12 +64,12 @@ class FourierAxis:
     padding: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.modes < 0:
-            raise InputError(f"modes is {self.modes}; the highest frequency kept must be 0 or more")
+        if not isinstance(self.modes, WHOLE) or self.modes < 0:
+            raise InputError(f"modes is {self.modes}; the highest frequency kept must be a whole number, 0 or more")
         if self.kind not in KINDS:
             raise InputError(f"unknown axis kind {self.kind!r}{did_you_mean(self.kind, KINDS)}")
-        if self.padding < 0:
-            raise InputError(f"padding is {self.padding}; it is a fraction of the extent, 0 or more")
+        if not 0 <= self.padding < math.inf:
+            raise InputError(f"padding is {self.padding}; it is a finite fraction of the extent, 0 or more")
         if self.padding and self.kind == "periodic":
             raise InputError(f"padding is {self.padding} on a periodic axis; a periodic axis needs none, use 0")
 
@@ -77,6 +80,12 @@ class FourierAxis:
     def intervals(self, size: int) -> float:
         """The length of the period in units of the spacing."""
         return (1 + self.padding) * (size - 1 if self.kind == "closed" else size)
+
+    def require_nodes(self, size: int) -> None:
+        """Raise InputError for a number of nodes that this axis cannot have."""
+        least = 2 if self.kind == "closed" else 1
+        if not isinstance(size, WHOLE) or size < least:
+            raise InputError(f"a {self.kind} axis of {size} nodes; a whole number, {least} or more, is expected")
 
 
 def unit_nodes(size: int, kind: str, device: torch.device | None = None) -> Tensor:
@@ -124,7 +133,13 @@ def analysis_matrix(axis: FourierAxis, size: int, *, like: Tensor) -> Tensor:
         Number of nodes N.
     like
         Tensor whose dtype and device the matrix takes.
+
+    Raises
+    ------
+    InputError
+        For fewer nodes than 1, or than 2 on a closed axis.
     """
+    axis.require_nodes(size)
     return _matrix(_analysis, axis, size, like)
 
 
@@ -145,7 +160,13 @@ def synthesis_matrix(axis: FourierAxis, size: int, *, like: Tensor, real: bool =
         Tensor whose dtype and device the matrix takes.
     real
         Whether the terms k > 0 count twice.
+
+    Raises
+    ------
+    InputError
+        For fewer nodes than 1, or than 2 on a closed axis.
     """
+    axis.require_nodes(size)
     return _matrix(_real_synthesis if real else _synthesis, axis, size, like)
 
 

@@ -15,6 +15,7 @@ from sciops.kernels.systems import (
     inner,
     judge,
     ratio,
+    require_floating,
     require_preconditioned,
     require_scalars,
     require_vectors,
@@ -312,6 +313,7 @@ def _require_kept(P: Tensor, AP: Tensor, pAp: Tensor, z: Tensor, r: Tensor, stat
             )
     if pAp.shape != P.shape[:2]:
         raise InputError(f"pAp has shape {tuple(pAp.shape)}, expected (kept, system) = {tuple(P.shape[:2])}")
+    require_floating(pAp=pAp)
     if not 0 <= slot < len(P):
         raise InputError(f"slot is {slot}, but {len(P)} directions are kept")
 
@@ -366,6 +368,7 @@ _cg_update = Kernel(
     _cg_update_reference,
     cpu=Path("cpu.krylov:cg_update", "as cg_update_, on copies", needs="numba"),
     triton=Path("cuda.krylov:cg_update", "two passes over memory", needs="triton"),
+    mixed=True,
 )
 _cg_update_ = Kernel(
     "cg_update_",
@@ -373,6 +376,7 @@ _cg_update_ = Kernel(
     in_place(_cg_update_reference, {0: 0, 1: 1, 5: 4}),
     cpu=Path("cpu.krylov:cg_update_", "two passes over memory: 3.9x at 1024^2", needs="numba"),
     triton=Path("cuda.krylov:cg_update_", "two passes over memory", needs="triton"),
+    mixed=True,
 )
 _cg_direction = Kernel(
     "cg_direction",
@@ -380,6 +384,7 @@ _cg_direction = Kernel(
     _cg_direction_reference,
     cpu=Path("cpu.krylov:cg_direction", "as cg_direction_, on copies", needs="numba"),
     triton=Path("cuda.krylov:cg_direction", "two passes over memory", needs="triton"),
+    mixed=True,
 )
 _cg_direction_ = Kernel(
     "cg_direction_",
@@ -387,6 +392,7 @@ _cg_direction_ = Kernel(
     in_place(_cg_direction_reference, {0: 0, 4: 2}),
     cpu=Path("cpu.krylov:cg_direction_", "two passes over memory: 3.2x at 1024^2", needs="numba"),
     triton=Path("cuda.krylov:cg_direction_", "two passes over memory", needs="triton"),
+    mixed=True,
 )
 _KEPT = "Tensor AP, Tensor pAp, Tensor z, Tensor r, Tensor{} status, SymInt slot, bool definite"
 _conjugate = Kernel(
@@ -395,6 +401,7 @@ _conjugate = Kernel(
     _conjugate_reference,
     cpu=Path("cpu.krylov:conjugate", "as conjugate_, on copies", needs="numba"),
     triton=Path("cuda.krylov:conjugate", "two passes over memory", needs="triton"),
+    mixed=True,
 )
 _conjugate_ = Kernel(
     "conjugate_",
@@ -402,4 +409,5 @@ _conjugate_ = Kernel(
     in_place(_conjugate_reference, {0: 0, 5: 2}),
     cpu=Path("cpu.krylov:conjugate_", "two passes over memory: 5.9x at 1024^2", needs="numba"),
     triton=Path("cuda.krylov:conjugate_", "two passes over memory", needs="triton"),
+    mixed=True,
 )

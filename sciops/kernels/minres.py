@@ -11,9 +11,11 @@ from sciops.errors import InputError
 from sciops.kernels.dispatch import Kernel, Path
 from sciops.kernels.systems import (
     Status,
+    in_place,
     inner,
     judge,
     ratio,
+    require_floating,
     require_scalars,
     require_vectors,
     require_writable,
@@ -31,11 +33,19 @@ def minres_start(beta: Float[Tensor, " system"]) -> Float[Tensor, "8 system"]:
     triangular factor that the next step needs (delta, epsilon) with the rotation (cosine, sine), and phi, the norm of
     the residual in the inner product of M.
 
+    Raises
+    ------
+    InputError
+        Unless beta is floating and has one entry for each system.
+
     Examples
     --------
     >>> minres_start(torch.tensor([2.0]))[:, 0].tolist()
     [0.0, 2.0, 0.0, 0.0, 0.0, -1.0, 0.0, 2.0]
     """
+    if beta.ndim != 1:
+        raise InputError(f"beta has shape {tuple(beta.shape)}, expected (system,)")
+    require_floating(beta=beta)
     beta = beta.double()
     zero = torch.zeros_like(beta)
     return torch.stack([zero, beta, zero, zero, zero, zero - 1, zero, beta])
@@ -250,42 +260,21 @@ def _minres_update_reference(
     return x, w_new, torch.where(go, rows, scalars), ended
 
 
-def _minres_lanczos_in_place(
-    r_old: Tensor, r: Tensor, z: Tensor, Az: Tensor, scalars: Tensor, status: Tensor
-) -> Tensor:
-    r_new, found, after = _minres_lanczos_reference(r_old, r, z, Az, scalars, status)
-    r_old.copy_(r_new), scalars.copy_(found), status.copy_(after)
-    return found[2].clone()
-
-
-def _minres_update_in_place(
-    x: Tensor,
-    w_old: Tensor,
-    w: Tensor,
-    z: Tensor,
-    r_new: Tensor,
-    z_new: Tensor,
-    scalars: Tensor,
-    status: Tensor,
-) -> Tensor:
-    found = _minres_update_reference(x, w_old, w, z, r_new, z_new, scalars, status)
-    x.copy_(found[0]), w_old.copy_(found[1]), scalars.copy_(found[2]), status.copy_(found[3])
-    return found[2][7].clone()
-
-
 _minres_lanczos = Kernel(
     "minres_lanczos",
     "(Tensor r_old, Tensor r, Tensor z, Tensor Az, Tensor scalars, Tensor status) -> (Tensor, Tensor, Tensor)",
     _minres_lanczos_reference,
     cpu=Path("cpu.minres:minres_lanczos", "as minres_lanczos_, on copies", needs="numba"),
     triton=Path("cuda.minres:minres_lanczos", "two passes over memory", needs="triton"),
+    mixed=True,
 )
 _minres_lanczos_ = Kernel(
     "minres_lanczos_",
     "(Tensor(a!) r_old, Tensor r, Tensor z, Tensor Az, Tensor(b!) scalars, Tensor(c!) status) -> Tensor",
-    _minres_lanczos_in_place,
+    in_place(_minres_lanczos_reference, {0: 0, 4: 1, 5: 2}, lambda r_new, scalars, after: scalars[2].clone()),
     cpu=Path("cpu.minres:minres_lanczos_", "two passes over memory: 5.0x at 1024^2", needs="numba"),
     triton=Path("cuda.minres:minres_lanczos_", "two passes over memory", needs="triton"),
+    mixed=True,
 )
 _NEW = "Tensor w, Tensor z, Tensor r_new, Tensor z_new"
 _minres_update = Kernel(
@@ -294,11 +283,13 @@ _minres_update = Kernel(
     _minres_update_reference,
     cpu=Path("cpu.minres:minres_update", "as minres_update_, on copies", needs="numba"),
     triton=Path("cuda.minres:minres_update", "two passes over memory", needs="triton"),
+    mixed=True,
 )
 _minres_update_ = Kernel(
     "minres_update_",
     f"(Tensor(a!) x, Tensor(b!) w_old, {_NEW}, Tensor(c!) scalars, Tensor(d!) status) -> Tensor",
-    _minres_update_in_place,
+    in_place(_minres_update_reference, {0: 0, 1: 1, 6: 2, 7: 3}, lambda x, w, scalars, after: scalars[7].clone()),
     cpu=Path("cpu.minres:minres_update_", "two passes over memory: 6.3x at 1024^2", needs="numba"),
     triton=Path("cuda.minres:minres_update_", "two passes over memory", needs="triton"),
+    mixed=True,
 )

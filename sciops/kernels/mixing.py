@@ -42,8 +42,6 @@ from sciops.kernels.weights import CP, Separable, TensorTrain, Tucker, Weight, s
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-__all__ = ["CP", "Separable", "TensorTrain", "Tucker", "mix", "shape_of"]
-
 
 def mix(
     pair: Float[Tensor, "*modes 2 batch in_channel"], weight: Weight
@@ -65,7 +63,8 @@ def mix(
     Raises
     ------
     InputError
-        For factors that do not fit each other, or coefficients that do not fit the weight.
+        For factors that do not fit each other, coefficients that do not fit the weight, or tensors that are not real
+        floating point.
 
     Examples
     --------
@@ -76,6 +75,11 @@ def mix(
     [3.0, 4.0, -4.0, 3.0]
     """
     modes, channels, _ = shape_of(weight)
+    if not pair.dtype.is_floating_point:
+        remedy = "torch.view_as_real(c).movedim(-1, -3)" if pair.is_complex() else "c.float()"
+        raise InputError(
+            f"the coefficients are of dtype {pair.dtype}, expected real and imaginary parts; convert c by {remedy}"
+        )
     expected = (*modes, 2, pair.shape[-2] if pair.ndim > 1 else None, channels)
     if pair.ndim != len(expected) or any(e not in (None, n) for e, n in zip(expected, pair.shape, strict=True)):
         raise InputError(
@@ -93,7 +97,7 @@ def mix(
 
 def _grouped(pair: Tensor) -> Tensor:
     """(*modes, 2, batch, channel) with all axes of modes but the last in one."""
-    return pair.reshape(-1, *pair.shape[-4:])
+    return pair.flatten(0, -5) if pair.ndim > 4 else pair[None]
 
 
 def _separable_reference(pair: Tensor, weight: Tensor) -> Tensor:
@@ -121,7 +125,7 @@ def tucker(
     order, (x, core) = _ordered(factors, core, pair, core)
     left, right = tucker_between(core, *(factors[j] for j in order))
     y = product(between(_grouped(product(x, factor_in)), left, right), factor_out.transpose(0, 2))
-    return _restored(y.view(*x.shape[:-1], -1), order)
+    return _restored(y.view(*x.shape[:-1], factor_out.shape[0]), order)
 
 
 def tucker_backward(
@@ -163,7 +167,7 @@ def _cp_reference(
     factors = [f for f in (mode_1, mode_2, mode_3) if f is not None]
     x = product(pair.flatten(0, len(factors) - 1), factor_in)
     y = product(_separable_reference(x, diagonal_of(*factors)), factor_out.transpose(0, 2))
-    return y.view(*pair.shape[:-1], -1)
+    return y.view(*pair.shape[:-1], factor_out.shape[0])
 
 
 def _cp_backward_reference(
@@ -193,7 +197,7 @@ def tensor_train(
     """The contraction with a tensor train, around any way to do what stands between."""
     factors = [f for f in mode_factors if f is not None]
     left, right = train_between(factor_out, *factors)
-    return between(_grouped(product(pair, factor_in)), left, right).view(*pair.shape[:-1], -1)
+    return between(_grouped(product(pair, factor_in)), left, right).view(*pair.shape[:-1], factor_out.shape[-1])
 
 
 def tensor_train_backward(

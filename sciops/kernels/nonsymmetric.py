@@ -149,7 +149,7 @@ def gmres_rotate_(
     """:func:`gmres_rotate`, written into R, rotations and g; returns the residual."""
     _require_triangle(R, rotations, g, h, status)
     require_writable(R=R, rotations=rotations, g=g)
-    found: Tensor = _gmres_rotate_(R, rotations, g, h.contiguous(), status)
+    found: Tensor = _gmres_rotate_(R, rotations, g, h.contiguous(), status.contiguous())
     return found
 
 
@@ -397,6 +397,8 @@ def _require_basis(V: Tensor, w: Tensor, status: Tensor, count: int) -> None:
 
 
 def _require_triangle(R: Tensor, rotations: Tensor, g: Tensor, h: Tensor, status: Tensor) -> None:
+    if R.ndim != 3:
+        raise InputError(f"R has shape {tuple(R.shape)}, expected (system, m, m)")
     systems, m = R.shape[0], R.shape[-1]
     require_scalars(R, status)
     expected = {"R": (systems, m, m), "rotations": (2, systems, m), "g": (systems, m + 1)}
@@ -537,6 +539,7 @@ _bicgstab_half = Kernel(
     _bicgstab_half_reference,
     cpu=Path("cpu.nonsymmetric:bicgstab_half", "as bicgstab_half_, on copies", needs="numba"),
     triton=Path("cuda.nonsymmetric:bicgstab_half", "two passes over memory", needs="triton"),
+    mixed=True,
 )
 _bicgstab_half_ = Kernel(
     "bicgstab_half_",
@@ -544,6 +547,7 @@ _bicgstab_half_ = Kernel(
     in_place(_bicgstab_half_reference, {0: 0, 4: 3}),
     cpu=Path("cpu.nonsymmetric:bicgstab_half_", "two passes over memory: 3.6x at 1024^2", needs="numba"),
     triton=Path("cuda.nonsymmetric:bicgstab_half_", "two passes over memory", needs="triton"),
+    mixed=True,
 )
 _SECOND = "Tensor Mp, Tensor Ms, Tensor t, Tensor r_hat, Tensor alpha, Tensor{} status"
 _bicgstab_update = Kernel(
@@ -552,6 +556,7 @@ _bicgstab_update = Kernel(
     _bicgstab_update_reference,
     cpu=Path("cpu.nonsymmetric:bicgstab_update", "as bicgstab_update_, on copies", needs="numba"),
     triton=Path("cuda.nonsymmetric:bicgstab_update", "two passes over memory", needs="triton"),
+    mixed=True,
 )
 _bicgstab_update_ = Kernel(
     "bicgstab_update_",
@@ -559,6 +564,7 @@ _bicgstab_update_ = Kernel(
     in_place(_bicgstab_update_reference, {0: 0, 1: 1, 7: 5}),
     cpu=Path("cpu.nonsymmetric:bicgstab_update_", "two passes over memory: 7.0x at 1024^2", needs="numba"),
     triton=Path("cuda.nonsymmetric:bicgstab_update_", "two passes over memory", needs="triton"),
+    mixed=True,
 )
 _STEPS = "Tensor r, Tensor v, Tensor rho, Tensor rho_old, Tensor alpha, Tensor omega, Tensor{} status"
 _bicgstab_direction = Kernel(
@@ -567,6 +573,7 @@ _bicgstab_direction = Kernel(
     _bicgstab_direction_reference,
     cpu=Path("cpu.nonsymmetric:bicgstab_direction", "as bicgstab_direction_, on copies", needs="numba"),
     triton=Path("cuda.nonsymmetric:bicgstab_direction", "one pass over memory", needs="triton"),
+    mixed=True,
 )
 _bicgstab_direction_ = Kernel(
     "bicgstab_direction_",
@@ -574,4 +581,5 @@ _bicgstab_direction_ = Kernel(
     in_place(_bicgstab_direction_reference, {0: 0, 7: 2}),
     cpu=Path("cpu.nonsymmetric:bicgstab_direction_", "one pass over memory: 3.9x at 1024^2", needs="numba"),
     triton=Path("cuda.nonsymmetric:bicgstab_direction_", "one pass over memory", needs="triton"),
+    mixed=True,
 )

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from sciops.errors import InputError
 from sciops.kernels.dispatch import Kernel, Path
-from sciops.kernels.transform import at_least_single, require_real
+from sciops.kernels.fourier import WHOLE
+from sciops.kernels.transform import at_least_single, places_of, require_real
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -44,7 +45,8 @@ def fourier_resample(x: Float[Tensor, "..."], sizes: Sequence[int], dims: Sequen
     Raises
     ------
     InputError
-        When sizes and dims differ in number, a size is below 1, or x is not real floating point.
+        When sizes and dims differ in number, a size is not a whole number of 1 or more, x lacks a dimension, has no
+        nodes along it or has it named twice, or x is not real floating point.
 
     Examples
     --------
@@ -54,14 +56,15 @@ def fourier_resample(x: Float[Tensor, "..."], sizes: Sequence[int], dims: Sequen
     True
     """
     require_real(x)
-    where = tuple(range(-len(sizes), 0)) if dims is None else tuple(dims)
+    where = places_of(x, range(-len(sizes), 0) if dims is None else dims)
     if len(where) != len(sizes):
         raise InputError(f"{len(sizes)} sizes given for {len(where)} dims")
     for size, dim in zip(sizes, where, strict=True):
-        if size < 1:
-            raise InputError(f"cannot resample dimension {dim} to {size} nodes; at least 1 is needed")
+        if not isinstance(size, WHOLE) or size < 1:
+            raise InputError(f"cannot resample dimension {dim} to {size} nodes; a whole number, 1 or more, is expected")
+        _require_nodes(x, dim)
         if size != x.shape[dim]:
-            x = _resample(x, size, dim % x.ndim, False)
+            x = _resample(x, size, dim, False)
     return x
 
 
@@ -82,7 +85,8 @@ def dealiased_product(
     u, v
         Real fields of shapes that broadcast to each other, with equal sizes along `dims`.
     dims
-        The periodic dimensions, counted from the end if negative.
+        The periodic dimensions, counted from the end if negative; they must be where the factors differ in number of
+        dimensions.
     rule
         Factor of refinement, 1 or more: 3/2 for a product of two; 1 is the plain product.
 
@@ -94,7 +98,8 @@ def dealiased_product(
     Raises
     ------
     InputError
-        For a rule below 1, sizes that differ along `dims`, or fields that are not real floating point.
+        For a rule that is below 1 or not finite, shapes that do not broadcast, dimensions that a factor lacks, sizes
+        that differ or are 0 along `dims`, or fields that are not real floating point.
 
     Examples
     --------
@@ -111,11 +116,21 @@ def dealiased_product(
     """
     require_real(u)
     require_real(v)
-    if rule < 1:
-        raise InputError(f"rule is {rule}; a grid finer by 1 or more is needed")
-    sizes, of_v = [u.shape[dim] for dim in dims], [v.shape[dim] for dim in dims]
+    if not 1 <= rule < math.inf:
+        raise InputError(f"rule is {rule}; a grid finer by a finite factor, 1 or more, is needed")
+    places, of_v = places_of(u, dims), [v.shape[dim] for dim in places_of(v, dims)]
+    if u.ndim != v.ndim and any(dim >= 0 for dim in dims):
+        raise InputError(
+            f"dims {tuple(dims)} for factors of {u.ndim} and {v.ndim} dimensions; count them from the end, as in "
+            f"{tuple(dim - u.ndim for dim in places)}"
+        )
+    sizes = [u.shape[dim] for dim in places]
     if sizes != of_v:
         raise InputError(f"the factors have sizes {sizes} and {of_v} along the dimensions {list(dims)}; expected equal")
+    if any(a != b and 1 not in (a, b) for a, b in zip(reversed(u.shape), reversed(v.shape), strict=False)):
+        raise InputError(
+            f"the factors have shapes {tuple(u.shape)} and {tuple(v.shape)}; shapes that broadcast are expected"
+        )
     fine = [math.ceil(rule * size - 1e-9) for size in sizes]
     product = fourier_resample(u, fine, dims) * fourier_resample(v, fine, dims)
     return fourier_resample(product, sizes, dims)
@@ -147,7 +162,8 @@ def spectral_derivative(x: Float[Tensor, "..."], dim: int, *, order: int = 1, ex
     Raises
     ------
     InputError
-        For a negative order, an extent that is not positive, or x not real floating point.
+        For an order that is not a whole number of 0 or more, an extent that is not positive and finite, a dimension
+        that x lacks or without nodes, or x not real floating point.
 
     Examples
     --------
@@ -157,15 +173,24 @@ def spectral_derivative(x: Float[Tensor, "..."], dim: int, *, order: int = 1, ex
     True
     """
     require_real(x)
-    if order < 0:
-        raise InputError(f"order is {order}; a derivative has order 0 or more")
-    if extent <= 0:
-        raise InputError(f"extent is {extent}; the length of the period must be positive")
-    derivative: Tensor = _derivative(x, dim % x.ndim, order, float(extent))
+    if not isinstance(order, WHOLE) or order < 0:
+        raise InputError(f"order is {order}; a derivative has a whole order, 0 or more")
+    if not 0 < extent < math.inf:
+        raise InputError(f"extent is {extent}; the length of the period must be positive and finite")
+    (place,) = places_of(x, [dim])
+    _require_nodes(x, place)
+    derivative: Tensor = _derivative(x, place, order, float(extent))
     return derivative
 
 
+def _require_nodes(x: Tensor, dim: int) -> None:
+    if x.shape[dim] < 1:
+        raise InputError(f"dimension {dim} of a field of shape {tuple(x.shape)} has no nodes; at least 1 is needed")
+
+
 def resample_reference(x: Tensor, size: int, dim: int, adjoint: bool) -> Tensor:
+    if not x.numel():
+        return _empty(x, size, dim)
     old = x.shape[dim]
     y = torch.fft.rfft(at_least_single(x).movedim(dim, -1), norm="backward" if adjoint else "forward")
     # bin n/2 of an even grid holds both +n/2 and -n/2; irfft counts it once where it is the last bin, else twice
@@ -176,6 +201,11 @@ def resample_reference(x: Tensor, size: int, dim: int, adjoint: bool) -> Tensor:
     # the transpose counts them as they come
     fine: Tensor = torch.fft.irfft(y, n=size, norm="backward" if adjoint else "forward")
     return fine.movedim(-1, dim).to(x.dtype)
+
+
+def _empty(x: Tensor, size: int, dim: int) -> Tensor:
+    """An empty batch with a new size along one dimension: MKL takes none."""
+    return x.sum(dim, keepdim=True).expand(*x.shape[:dim], size, *x.shape[dim + 1 :])
 
 
 def _resample_setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -189,6 +219,8 @@ def _resample_backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
 
 def derivative_reference(x: Tensor, dim: int, order: int, extent: float) -> Tensor:
     size = x.shape[dim]
+    if not x.numel():
+        return _empty(x, size, dim)
     y = at_least_single(x).movedim(dim, -1)
     mode = torch.arange(size // 2 + 1, dtype=y.dtype, device=y.device)
     # i^order is exact: a power of a complex number would leave rounding errors in the other part

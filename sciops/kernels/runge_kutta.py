@@ -41,7 +41,7 @@ SMALLEST_STEP = 8.0
 """Steps of this many roundings of the time or less are not taken."""
 
 
-class Status(IntEnum):
+class SampleStatus(IntEnum):
     """What has become of a sample. All but ACTIVE are final: the sample is left as it is."""
 
     ACTIVE = 0
@@ -55,7 +55,7 @@ class StepState(NamedTuple):
 
     t, h, taken ``(batch,)``: the time, the step to try, and the step just taken (0 where none was).
     y ``(batch, dim)``: the state. ratios ``(batch, 2)``: the errors, relative to the tolerance, of the last accepted
-    step and of the one before; 1 to begin with. status ``(batch,)``: whole numbers, see :class:`Status`.
+    step and of the one before; 1 to begin with. status ``(batch,)``: whole numbers, see :class:`SampleStatus`.
     """
 
     t: Tensor
@@ -86,7 +86,7 @@ class StepController:
     Raises
     ------
     InputError
-        Unless order > 0, safety > 0 and 0 < min_factor < 1 <= max_factor.
+        Unless all are finite, order > 0, safety > 0 and 0 < min_factor < 1 <= max_factor.
 
     References
     ----------
@@ -107,8 +107,11 @@ class StepController:
     max_factor: float = 10.0
 
     def __post_init__(self) -> None:
-        if not (self.order > 0 and self.safety > 0 and 0 < self.min_factor < 1 <= self.max_factor):
-            raise InputError(f"{self}: order > 0, safety > 0 and 0 < min_factor < 1 <= max_factor are expected")
+        finite = all(math.isfinite(value) for value in vars(self).values())
+        if not (finite and self.order > 0 and self.safety > 0 and 0 < self.min_factor < 1 <= self.max_factor):
+            raise InputError(
+                f"{self}: finite numbers with order > 0, safety > 0 and 0 < min_factor < 1 <= max_factor are expected"
+            )
 
     @property
     def exponents(self) -> tuple[float, float, float]:
@@ -145,7 +148,7 @@ def stage_combination(
     Raises
     ------
     InputError
-        For shapes that do not fit each other.
+        For shapes or dtypes that do not fit each other.
 
     Examples
     --------
@@ -212,7 +215,7 @@ def error_norm(
     Raises
     ------
     InputError
-        For shapes that do not fit each other, or an unknown norm.
+        For shapes or dtypes that do not fit each other, a tolerance that is NaN or negative, or an unknown norm.
 
     Examples
     --------
@@ -268,7 +271,7 @@ def step_control(
     Raises
     ------
     InputError
-        For shapes that do not fit each other, or an unknown norm.
+        For shapes or dtypes that do not fit each other, a tolerance that is NaN or negative, or an unknown norm.
 
     Examples
     --------
@@ -305,7 +308,7 @@ def step_control_(
     >>> zero, y = torch.zeros(1), torch.zeros(1, 1)
     >>> state = StepState(zero, y, torch.ones(1), torch.ones(1, 2), torch.zeros(1, dtype=torch.int64), zero.clone())
     >>> step_control_(state, torch.zeros(2, 1, 1), y + 3, torch.ones(1), 0.0, 1.0, [0.0, 1.0], StepController(2))
-    >>> state.y.item(), Status(state.status.item()).name
+    >>> state.y.item(), SampleStatus(state.status.item()).name
     (3.0, 'FINISHED')
     """
     _step_control_inplace(*_control_arguments(state, K, y1, end, rtol, atol, weights, controller, norm, written=True))
@@ -337,7 +340,7 @@ def interpolate_step(
     Raises
     ------
     InputError
-        For shapes that do not fit each other.
+        For shapes or dtypes that do not fit each other.
 
     Examples
     --------
@@ -381,11 +384,18 @@ def hermite_weights(weights: Sequence[float]) -> list[list[float]]:
     weights
         b, by which the slopes make the end of the step; the last slope is that at the end.
 
+    Raises
+    ------
+    InputError
+        Without weights.
+
     Examples
     --------
     >>> hermite_weights([1.0, 0.0])
     [[1.0, 1.0, -1.0], [0.0, -1.0, 1.0]]
     """
+    if not len(weights):
+        raise InputError("there are no weights; one for each slope is expected")
     rows = [[0.0, 3.0 * b, -2.0 * b] for b in weights]
     for row, ends in ((rows[0], (1.0, -2.0, 1.0)), (rows[-1], (0.0, -1.0, 1.0))):
         row[:] = [a + c for a, c in zip(row, ends, strict=True)]
@@ -435,15 +445,19 @@ def prepare(function: Callable[..., None], *args: Any, **options: Any) -> Callab
         name = getattr(function, "__name__", repr(function))
         known = ["stage_combination_", "step_control_", "interpolate_step_"]
         raise InputError(f"prepare takes an in-place function of this module, not {name}{did_you_mean(name, known)}")
-    path, _ = kernel.choose(*bound)
     if torch.compiler.is_compiling():
         return functools.partial(kernel, *bound)
+    path, _ = kernel.choose(*bound)
+    bound = tuple(a.detach() if isinstance(a, Tensor) else a for a in bound)  # no derivative is recorded
     if path == "cpu":
         from sciops.kernels.cpu import runge_kutta
 
         bind: Callable[..., None] = getattr(runge_kutta, f"bind_{kernel.name.rstrip('_')}")(*bound)
         return bind
-    return functools.partial(kernel.reference if path == "reference" else kernel.paths[path].load(), *bound)
+    if path == "reference":
+        # a slope that requires a gradient must not give K a history
+        return torch.no_grad()(functools.partial(kernel.reference, *bound))
+    return functools.partial(kernel.paths[path].load(), *bound)
 
 
 def _stage_arguments(
@@ -464,6 +478,7 @@ def _dense_arguments(
     _require_theta(theta, y0)
     if out.shape != (*theta.shape, y0.shape[1]):
         raise InputError(f"out has shape {tuple(out.shape)}, expected {(*theta.shape, y0.shape[1])}")
+    _require_dtype(y0, out=out)
     _require_contiguous(out=out, y0=y0, K=K, h=h, theta=theta)
     return out, y0, K, h, theta, *_polynomials(weights)
 
@@ -488,6 +503,7 @@ def _control_arguments(
     _require_same(h, end, "end")
     if ratios.shape != (len(h), 2):
         raise InputError(f"ratios has shape {tuple(ratios.shape)}, expected {(len(h), 2)}")
+    _require_dtype(h, ratios=ratios)
     if status.shape != h.shape or status.dtype != torch.int64:
         raise InputError(f"status has shape {tuple(status.shape)} and {status.dtype}, expected {tuple(h.shape)}, int64")
     if written:
@@ -502,8 +518,18 @@ def _require_slopes(y: Tensor, K: Tensor, h: Tensor, weights: Sequence[Any]) -> 
             f"y, K and h have shapes {tuple(y.shape)}, {tuple(K.shape)} and {tuple(h.shape)}; "
             "(batch, dim), (stages, batch, dim) and (batch,) are expected"
         )
+    for name, tensor in (("y", y), ("h", h)):
+        if not tensor.is_floating_point():
+            raise InputError(f"{name} has dtype {tensor.dtype}; a real floating-point tensor is expected: convert it")
+    _require_dtype(y, K=K)
     if not 0 < len(weights) <= K.shape[0]:
         raise InputError(f"there are {len(weights)} weights for {K.shape[0]} slopes")
+
+
+def _require_dtype(like: Tensor, **tensors: Tensor) -> None:
+    for name, tensor in tensors.items():
+        if tensor.dtype != like.dtype:
+            raise InputError(f"{name} has dtype {tensor.dtype}, expected {like.dtype}; convert it")
 
 
 def _require_same(like: Tensor, other: Tensor, name: str) -> None:
@@ -516,6 +542,8 @@ def _require_same(like: Tensor, other: Tensor, name: str) -> None:
 def _require_theta(theta: Tensor, y0: Tensor) -> None:
     if theta.ndim != 2 or len(theta) != len(y0):
         raise InputError(f"theta has shape {tuple(theta.shape)}, expected (batch, m) with a batch of {len(y0)}")
+    if not theta.is_floating_point():
+        raise InputError(f"theta has dtype {theta.dtype}; a real floating-point tensor is expected: convert it")
 
 
 def _require_contiguous(**tensors: Tensor) -> None:
@@ -528,6 +556,8 @@ def _tolerances(rtol: float | Tensor, atol: float | Tensor, y: Tensor) -> tuple[
     """Both with the same two dimensions, each 1 or that of y."""
     pair = []
     for name, value in (("rtol", rtol), ("atol", atol)):
+        if not isinstance(value, Tensor) and not value >= 0:
+            raise InputError(f"{name} is {value}; a number of at least 0 is expected")
         tensor = value if isinstance(value, Tensor) else y.new_full((), value)
         if tensor.ndim > 2 or any(n not in (1, m) for n, m in zip(tensor.shape[::-1], y.shape[::-1], strict=False)):
             raise InputError(f"{name} has shape {tuple(tensor.shape)}, which does not broadcast to {tuple(y.shape)}")
@@ -600,7 +630,7 @@ def _step_control_reference(
     controller: Sequence[float],
     batch: bool,
 ) -> tuple[Tensor, ...]:
-    active = status == Status.ACTIVE
+    active = status == SampleStatus.ACTIVE
     ratio = _error_norm_reference(K, h, weights, y, y1, rtol, atol, batch=False).to(h.dtype)
     if batch:
         count = active.sum().clamp_min(1).to(h.dtype)
@@ -617,8 +647,8 @@ def _step_control_reference(
     new_t = end.where(arrived, (t + h).where(accepted, t))
     left, proposed = end - new_t, (h * factor).abs()
     lost = active & ~arrived & (proposed <= smallest)
-    failure = torch.where(finite, int(Status.STEP_UNDERFLOW), int(Status.NOT_FINITE))
-    new_status = torch.where(lost, failure, status.where(~arrived, int(Status.FINISHED)))
+    failure = torch.where(finite, int(SampleStatus.STEP_UNDERFLOW), int(SampleStatus.NOT_FINITE))
+    new_status = torch.where(lost, failure, status.where(~arrived, int(SampleStatus.FINISHED)))
     step = torch.minimum(proposed, left.abs()) * left.sign()
     return (
         new_t,
@@ -642,7 +672,7 @@ def _step_control_inplace_reference(
 def _interpolate_step_reference(
     y0: Tensor, K: Tensor, h: Tensor, theta: Tensor, weights: Sequence[float], degree: int
 ) -> Tensor:
-    total = torch.zeros_like(theta[:, :, None] * y0[:, None])
+    total = y0.new_zeros(*theta.shape, y0.shape[1])
     for i in range(len(weights) // degree):
         row = weights[i * degree : (i + 1) * degree]
         if any(row):
@@ -695,6 +725,7 @@ _stage_combination = Kernel(
     triton=Path("cuda.runge_kutta:stage_combination", "one launch and one pass", needs="triton", dtypes=ALL_FLOATS),
     setup=_save_stage,
     backward=_stage_backward,
+    mixed=True,
 )
 _stage_gradients = Kernel(
     "stage_gradients",
@@ -702,6 +733,7 @@ _stage_gradients = Kernel(
     _stage_gradients_reference,
     cpu=Path("cpu.runge_kutta:stage_gradients", "one pass over the slopes", needs="numba"),
     triton=Path("cuda.runge_kutta:stage_gradients", "one launch and one pass", needs="triton", dtypes=ALL_FLOATS),
+    mixed=True,
 )
 _stage_combination_inplace = Kernel(
     "stage_combination_",
@@ -709,6 +741,7 @@ _stage_combination_inplace = Kernel(
     _stage_combination_inplace_reference,
     cpu=Path("cpu.runge_kutta:stage_combination_", "one pass over the slopes", needs="numba"),
     triton=Path("cuda.runge_kutta:stage_combination_", "one launch and one pass", needs="triton", dtypes=ALL_FLOATS),
+    mixed=True,
 )
 _error_norm = Kernel(
     "error_norm",
@@ -716,6 +749,7 @@ _error_norm = Kernel(
     _error_norm_reference,
     cpu=Path("cpu.runge_kutta:error_norm", "error, scale and norm in one pass", needs="numba"),
     triton=Path("cuda.runge_kutta:error_norm", "error, scale and norm in one pass", needs="triton", dtypes=ALL_FLOATS),
+    mixed=True,
 )
 _CONTROL = "Tensor y1, Tensor end, Tensor rtol, Tensor atol, float[] weights, float[] controller, bool batch"
 _step_control = Kernel(
@@ -727,6 +761,7 @@ _step_control = Kernel(
     triton=Path("cuda.runge_kutta:step_control", "thirty operations in one launch", needs="triton", dtypes=ALL_FLOATS),
     setup=_save_control,
     backward=_control_backward,
+    mixed=True,
 )
 _step_control_inplace = Kernel(
     "step_control_",
@@ -735,6 +770,7 @@ _step_control_inplace = Kernel(
     _step_control_inplace_reference,
     cpu=Path("cpu.runge_kutta:step_control_", "thirty operations in one pass", needs="numba"),
     triton=Path("cuda.runge_kutta:step_control_", "thirty operations in one launch", needs="triton", dtypes=ALL_FLOATS),
+    mixed=True,
 )
 _interpolate_step = Kernel(
     "interpolate_step",
@@ -742,6 +778,7 @@ _interpolate_step = Kernel(
     _interpolate_step_reference,
     cpu=Path("cpu.runge_kutta:interpolate_step", "one pass for all times", needs="numba"),
     triton=Path("cuda.runge_kutta:interpolate_step", "one launch for all times", needs="triton", dtypes=ALL_FLOATS),
+    mixed=True,
 )
 _interpolate_step_inplace = Kernel(
     "interpolate_step_",
@@ -749,4 +786,5 @@ _interpolate_step_inplace = Kernel(
     _interpolate_step_inplace_reference,
     cpu=Path("cpu.runge_kutta:interpolate_step_", "writes only the times in the step", needs="numba"),
     triton=Path("cuda.runge_kutta:interpolate_step_", "one launch for all times", needs="triton", dtypes=ALL_FLOATS),
+    mixed=True,
 )

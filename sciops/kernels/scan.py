@@ -56,7 +56,7 @@ def affine_scan(
     Raises
     ------
     InputError
-        For shapes that do not fit each other.
+        For shapes or dtypes that do not fit each other.
 
     Notes
     -----
@@ -83,6 +83,9 @@ def affine_scan(
         )
     if initial is not None and initial.shape != (b.shape[0], b.shape[2]):
         raise InputError(f"initial has shape {tuple(initial.shape)}, expected {(b.shape[0], b.shape[2])}")
+    for name, tensor in (("A", A), ("b", b), ("initial", initial)):
+        if tensor is not None and not tensor.is_floating_point():
+            raise InputError(f"{name} has dtype {tensor.dtype}; a real floating-point tensor is expected: convert it")
     y: Tensor = _affine_scan(A, b, initial, reverse, False)
     return y
 

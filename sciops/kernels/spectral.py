@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -25,11 +26,13 @@ from sciops.kernels.transform import (
     chosen_method,
     mode_shape,
     numbers_of,
+    places_of,
+    require_sizes,
     synthesis,
     synthesis_reference,
     synthesise,
 )
-from sciops.kernels.weights import Weight, shape_of, tensors_of
+from sciops.kernels.weights import Weight, require_real_parts, shape_of, tensors_of
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -81,7 +84,8 @@ def spectral_convolution(
     Raises
     ------
     InputError
-        For shapes of x, weight, axes and sizes that do not fit each other, or "fft" on a non-periodic axis.
+        For shapes of x, weight, bias, axes and sizes that do not fit each other, dims or a channel that x lacks, a
+        complex weight, sizes below 1 (2 on a closed axis), or "fft" on a non-periodic axis.
 
     Examples
     --------
@@ -93,29 +97,34 @@ def spectral_convolution(
     """
     bases = bases_of(x, axes)
     ndim = len(bases)
-    where = tuple(range(2, ndim + 2)) if dims is None else tuple(dim % x.ndim for dim in dims)
-    channel = channel % x.ndim
-    batch = sorted(set(range(ndim + 2)) - {*where, channel})
-    if x.ndim != ndim + 2 or len(batch) != 1:
-        raise InputError(f"x of shape {tuple(x.shape)} is not batch, channel and {ndim} axes, each once")
+    if x.ndim != ndim + 2:
+        raise InputError(f"x of shape {tuple(x.shape)} is not batch, channel and {ndim} axes")
+    where, (channel,) = places_of(x, range(2, ndim + 2) if dims is None else dims), places_of(x, [channel])
+    batches = [dim for dim in range(x.ndim) if dim not in (channel, *where)]
+    if len(where) != ndim or len(batches) != 1:
+        raise InputError(f"dims {where} and channel {channel} do not name channel and {ndim} axes of x, each once")
     modes, given = mode_shape(bases), _shape_of(weight, ndim)
     if given[:2] != (modes, x.shape[channel]):
         raise InputError(
             f"the weight has shape {given[0]} (modes), {given[1]} (in), {given[2]} (out); "
             f"expected modes {modes} and {x.shape[channel]} channels in"
         )
+    _require_bias(bias, x.shape[batches[0]], given[2])
     if sizes is not None and len(sizes) != ndim:
         raise InputError(f"{len(sizes)} sizes given for {ndim} axes")
-    targets = [x.shape[dim] for dim in where] if sizes is None else list(sizes)
+    sources = [x.shape[dim] for dim in where]
+    targets = sources if sizes is None else list(sizes)
+    require_sizes(bases, sources)
+    require_sizes(bases, targets)
     dtype = x.dtype
     for tensor in (weight,) if isinstance(weight, Tensor) else tensors_of(weight):
         dtype = torch.promote_types(dtype, tensor.dtype)
     field, constant = x.to(dtype), None if bias is None else bias.to(dtype)
     chosen = chosen_method(method, bases, where, dtype)
-    with torch.autocast(x.device.type, enabled=False):
+    with nullcontext() if x.device.type == "meta" else torch.autocast(x.device.type, enabled=False):
         y: Tensor
         if isinstance(weight, Tensor):
-            places = (channel, list(where), *numbers_of(bases), targets, chosen)
+            places = (channel, where, *numbers_of(bases), targets, chosen)
             y, _ = _convolution(field, weight.to(dtype), constant, *places)
         else:
             turned = channel_before_batch(channel, where)
@@ -141,11 +150,21 @@ def _shape_of(weight: Tensor | Weight, ndim: int) -> tuple[tuple[int, ...], int,
     """Modes, channels in and channels out."""
     if not isinstance(weight, Tensor):
         return shape_of(weight)
-    if weight.ndim != ndim + 3 or weight.shape[-2] != 2:
+    if not weight.is_complex() and (weight.ndim != ndim + 3 or weight.shape[-2] != 2):
         raise InputError(
             f"the weight has shape {tuple(weight.shape)}, expected {ndim} modes and (in_channel, 2, out_channel)"
         )
+    require_real_parts("the weight", weight)
     return tuple(weight.shape[:ndim]), weight.shape[-3], weight.shape[-1]
+
+
+def _require_bias(bias: Tensor | None, batch: int, out: int) -> None:
+    if bias is None:
+        return
+    if not bias.dtype.is_floating_point:
+        raise InputError(f"the bias is of dtype {bias.dtype}; a real floating-point tensor is expected")
+    if tuple(bias.shape) not in ((out,), (batch, out)):
+        raise InputError(f"the bias has shape {tuple(bias.shape)}, expected ({out},) or ({batch}, {out})")
 
 
 def _with_constant(pair: Tensor, bias: Tensor, modes: Sequence[int]) -> Tensor:

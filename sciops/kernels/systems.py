@@ -61,6 +61,14 @@ def require_scalars(like: Tensor, status: Tensor, **scalars: Tensor | None) -> N
             raise InputError(
                 f"{name} has shape {tuple(scalar.shape)}, expected one entry for each of {len(like)} systems"
             )
+    require_floating(**scalars)
+
+
+def require_floating(**tensors: Tensor | None) -> None:
+    """Raise InputError unless all that are there are real floating-point numbers."""
+    for name, tensor in tensors.items():
+        if tensor is not None and not tensor.is_floating_point():
+            raise InputError(f"{name} has dtype {tensor.dtype}, expected float64 (or another float); convert it")
 
 
 def require_writable(**tensors: Tensor) -> None:
@@ -105,14 +113,21 @@ def step(where: Tensor, start: Tensor, size: Tensor, along: Tensor) -> Tensor:
     return torch.where(where[:, None], start + size.to(start.dtype)[:, None] * along, start)
 
 
-def in_place(reference: Callable[..., Any], written: dict[int, int]) -> Callable[..., Any]:
-    """The reference with some outputs written into arguments (argument to output), the others returned."""
+def in_place(
+    reference: Callable[..., Any], written: dict[int, int], returned: Callable[..., Any] | None = None
+) -> Callable[..., Any]:
+    """The reference with some outputs written into arguments (argument to output).
+
+    What `returned` makes of the outputs is returned; the outputs that are not written, when it is None.
+    """
 
     @functools.wraps(reference)
     def run(*args: Any) -> Any:
         outputs = reference(*args)
         for place, output in written.items():
             args[place].copy_(outputs[output])
+        if returned is not None:
+            return returned(*outputs)
         rest = tuple(o for i, o in enumerate(outputs) if i not in written.values())
         return rest if len(rest) > 1 else rest[0]
 

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from sciops.errors import InputError
 from sciops.kernels.dispatch import Kernel, Path
-from sciops.kernels.fourier import KINDS, FourierAxis, analysis_matrix, synthesis_matrix
+from sciops.kernels.fourier import KINDS, WHOLE, FourierAxis, analysis_matrix, synthesis_matrix
 
 if TYPE_CHECKING:
     from jaxtyping import Complex, Float
@@ -57,12 +57,14 @@ def fourier_coefficients(
     Returns
     -------
     Tensor
-        Complex (*batch, 2 m_1 + 1, ..., 2 m_{d-1} + 1, m_d + 1). Frequencies that the grid does not carry are zero.
+        Complex (*batch, 2 m_1 + 1, ..., 2 m_{d-1} + 1, m_d + 1); complex64 for half precision. Frequencies that the
+        grid does not carry are zero.
 
     Raises
     ------
     InputError
-        For fewer dimensions than axes, a tensor that is not real floating point, or "fft" on a non-periodic axis.
+        For fewer dimensions than axes, a tensor that is not real floating point, an axis without nodes or a closed one
+        with less than two, or "fft" on a non-periodic axis.
 
     Examples
     --------
@@ -72,9 +74,10 @@ def fourier_coefficients(
     """
     bases = bases_of(x, axes)
     dims = tuple(range(x.ndim - len(bases), x.ndim))
+    require_sizes(bases, [x.shape[dim] for dim in dims])
     pair = analyse(x, bases, dims, chosen_method(method, bases, dims, x.dtype))
     front = tuple(range(len(bases)))
-    return torch.complex(*pair.unbind(len(bases))).movedim(front, dims)
+    return torch.complex(*at_least_single(pair).unbind(len(bases))).movedim(front, dims)
 
 
 def fourier_synthesis(
@@ -110,7 +113,8 @@ def fourier_synthesis(
     Raises
     ------
     InputError
-        For coefficients whose shape does not fit the axes, or "fft" on a non-periodic axis.
+        For coefficients that are not complex or whose shape does not fit the axes, no axes, sizes below 1 (2 on a
+        closed axis), or "fft" on a non-periodic axis.
 
     Examples
     --------
@@ -119,12 +123,19 @@ def fourier_synthesis(
     >>> torch.allclose(fine[::2], x)
     True
     """
+    if not coefficients.is_complex():
+        raise InputError(
+            f"the coefficients are of dtype {coefficients.dtype}; complex ones are expected, torch.complex makes them"
+        )
+    if not axes:
+        raise InputError(f"no axes given for coefficients of shape {tuple(coefficients.shape)}; at least 1 is needed")
     bases = tuple(axis if isinstance(axis, FourierAxis) else FourierAxis(axis) for axis in axes)
     found, expected = tuple(coefficients.shape[-len(bases) :]), mode_shape(bases)
     if found != expected:
         raise InputError(f"the coefficients have modes {found}; the axes keep {expected}")
     if len(sizes) != len(bases):
         raise InputError(f"{len(sizes)} sizes given for {len(bases)} axes")
+    require_sizes(bases, sizes)
     dims = tuple(range(coefficients.ndim - len(bases), coefficients.ndim))
     front = coefficients.movedim(dims, tuple(range(len(bases))))
     pair = torch.stack([front.real, front.imag], len(bases))
@@ -135,6 +146,31 @@ def require_real(x: Tensor) -> None:
     """Raise InputError for a tensor that is not real floating point."""
     if not x.dtype.is_floating_point:
         raise InputError(f"the field is of dtype {x.dtype}; a real floating-point tensor is expected")
+
+
+def require_sizes(axes: Sequence[FourierAxis], sizes: Sequence[int]) -> None:
+    """Raise InputError for a number of nodes that its axis cannot have."""
+    for axis, size in zip(axes, sizes, strict=True):
+        axis.require_nodes(size)
+
+
+def places_of(x: Tensor, dims: Sequence[int]) -> list[int]:
+    """Dimensions of x counted from the front; InputError for one that x lacks or that is given twice.
+
+    Examples
+    --------
+    >>> places_of(torch.zeros(2, 3, 4), [-1, 0])
+    [2, 0]
+    """
+    if isinstance(dims, (*WHOLE, float)) or not all(isinstance(dim, WHOLE) for dim in dims):
+        raise InputError(f"dims is {dims}; a sequence of whole numbers is expected, such as [0, 1]")
+    if any(not -x.ndim <= dim < x.ndim for dim in dims):
+        allowed = f"-{x.ndim} .. {x.ndim - 1} is allowed" if x.ndim else "it has no dimensions"
+        raise InputError(f"dims {tuple(dims)} given for a field of shape {tuple(x.shape)}; {allowed}")
+    places = [dim % x.ndim for dim in dims]
+    if len(set(places)) < len(places):
+        raise InputError(f"dims {tuple(dims)} name a dimension twice")
+    return places
 
 
 def bases_of(x: Tensor, axes: Sequence[FourierAxis | int]) -> tuple[FourierAxis, ...]:
@@ -228,7 +264,7 @@ def analysis_reference(
     """The transform in plain torch."""
     axes = axes_of(modes, kinds, paddings)
     sizes = [x.shape[dim] for dim in dims]
-    if method == "fft" and _are_known(sizes):
+    if method == "fft" and _are_known(sizes) and x.numel():  # MKL takes no empty batch
         return _analysis_by_fft(x, dims, axes, adjoint)
     last = len(axes) - 1
     matrices = analysis_matrices(axes, sizes, like=x, adjoint=adjoint)
@@ -256,7 +292,7 @@ def synthesis_reference(
 ) -> Tensor:
     """The synthesis in plain torch."""
     axes = axes_of(modes, kinds, paddings)
-    if method == "fft" and _are_known(sizes):
+    if method == "fft" and _are_known(sizes) and pair.numel():
         return _synthesis_by_fft(pair, dims, axes, sizes, adjoint)
     last = len(axes) - 1
     matrices = synthesis_matrices(axes, sizes, like=pair, adjoint=adjoint)

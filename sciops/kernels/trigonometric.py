@@ -34,6 +34,8 @@ from torch import Tensor
 
 from sciops.errors import InputError, did_you_mean
 from sciops.kernels.dispatch import Kernel, Path
+from sciops.kernels.fourier import WHOLE
+from sciops.kernels.transform import places_of, require_real
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -135,22 +137,18 @@ def sine_transform(
 
 
 def _transform(x: Tensor, dims: Sequence[int] | None, sine: bool, kind: int, inverse: bool, norm: str) -> Tensor:
-    if not x.is_floating_point():
-        raise InputError(f"the field has dtype {x.dtype}, expected real floating point")
-    if kind not in _INVERSE:
+    require_real(x)
+    if not isinstance(kind, WHOLE) or kind not in _INVERSE:
         raise InputError(f"the transform has kind {kind!r}, expected 1, 2, 3 or 4")
     if norm not in _OPPOSITE:
         raise InputError(f"unknown norm {norm!r}{did_you_mean(norm, _OPPOSITE)}")
-    wanted = range(x.ndim) if dims is None else dims
-    if any(not -x.ndim <= dim < x.ndim for dim in wanted):
-        raise InputError(f"dims {tuple(wanted)} given for a field of shape {tuple(x.shape)}")
-    places = [dim % x.ndim for dim in wanted]
-    if len(set(places)) < len(places):
-        raise InputError(f"dims {tuple(wanted)} name a dimension twice")
+    places = list(range(x.ndim)) if dims is None else places_of(x, dims)
     least = 2 if kind == 1 and not sine else 1
     for dim in places:
         if x.shape[dim] < least:
             raise InputError(f"dimension {dim} has {x.shape[dim]} values, expected {least} or more")
+    if not x.numel():  # the libraries take no empty batch
+        return x.clone()
     if inverse:
         kind, norm = _INVERSE[kind], _OPPOSITE[norm]
     y: Tensor = _kernel(x, places, sine, kind, norm)

@@ -71,7 +71,7 @@ def shape_of(weight: Weight) -> tuple[tuple[int, ...], int, int]:
     Raises
     ------
     InputError
-        For factors that do not fit each other, no axis of modes, or more than three.
+        For factors that do not fit each other or are not real floating point, no axis of modes, or more than three.
 
     Examples
     --------
@@ -79,6 +79,7 @@ def shape_of(weight: Weight) -> tuple[tuple[int, ...], int, int]:
     ((7, 3), 8, 4)
     """
     if isinstance(weight, Separable):
+        require_real_parts("Separable.weight", weight.weight)
         shape = tuple(weight.weight.shape)
         if not 3 <= len(shape) <= 5 or shape[-2] != 2:
             raise InputError(
@@ -106,6 +107,8 @@ def shape_of(weight: Weight) -> tuple[tuple[int, ...], int, int]:
     else:
         _require("TensorTrain.factor_out", weight.factor_out, None, None, 2, None)
         rank, rank_in, _, out = weight.factor_out.shape
+        for j, factor in enumerate(factors):
+            _require(f"TensorTrain.mode_factors[{j}]", factor, None, None, 2, None)
         before = [rank, *(f.shape[-1] for f in factors)]
         ranks = [(r, 2, f.shape[-1]) for r, f in zip(before, factors[:-1], strict=False)] + [(before[-2], 2, 1)]
     _require(f"{name}.factor_in", weight.factor_in, None, 2, rank_in)
@@ -219,10 +222,18 @@ def _wanted(sizes: Sequence[int], fraction: float) -> float:
 
 
 def _require(name: str, tensor: Tensor, *expected: int | None) -> None:
+    require_real_parts(name, tensor)
     shape = tuple(tensor.shape)
     if len(shape) != len(expected) or any(e not in (None, n) for e, n in zip(expected, shape, strict=True)):
         shown = ", ".join("any" if e is None else str(e) for e in expected)
         raise InputError(f"{name} has shape {shape}, expected ({shown})")
+
+
+def require_real_parts(name: str, tensor: Tensor) -> None:
+    """Raise InputError for a part of a weight that is not stored as real and imaginary parts."""
+    if not tensor.dtype.is_floating_point:
+        remedy = "torch.view_as_real(w).movedim(-1, -2)" if tensor.is_complex() else "w.float()"
+        raise InputError(f"{name} is of dtype {tensor.dtype}, expected real and imaginary parts; convert w by {remedy}")
 
 
 def tensors_of(weight: Weight) -> tuple[Tensor, ...]:

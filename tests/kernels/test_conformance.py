@@ -10,6 +10,7 @@ import torch
 from kernel_examples import Example, all_examples
 
 import sciops.kernels  # noqa: F401  registers every family
+from sciops.kernels.cuda.launch import interprets
 from sciops.kernels.dispatch import KERNELS
 
 EXAMPLES = all_examples()
@@ -22,6 +23,7 @@ PATHS = [
     for path in ("reference", "cpu", "triton")
     for dtype in DTYPES
     if path == "reference" or path in KERNELS[e.kernel].paths
+    if path != "triton" or interprets()  # on a machine with a GPU it runs there: tests/gpu
     if dtype in DTYPES[:2] or (e.halves and e in ONE_EACH and not KERNELS[e.kernel].mutates)
     # bfloat16 of the interpreter is no test of the compiler's: that is checked on a GPU
     if not (path == "triton" and (dtype == torch.bfloat16 or dtype not in KERNELS[e.kernel].paths["triton"].dtypes))

@@ -167,6 +167,7 @@ def test_derivatives_of_large_matrices(generator):
     [
         (torch.ones(2, 3), torch.ones(2), r"A has shape \(2, 3\)"),
         (torch.ones(3, 3).half(), torch.ones(3), "float16, expected .* in float32 or float64"),
+        (torch.ones(2, 0, 0), torch.ones(2, 0), "with n of at least 1"),
         (torch.ones(2, 3, 3), torch.ones(3), r"b has shape \(3,\), expected \(2, 3\) or \(2, 3, 'k'\)"),
         (torch.ones(3, 3), torch.ones(3).double(), "b has dtype torch.float64, A has torch.float32"),
     ],
@@ -174,3 +175,13 @@ def test_derivatives_of_large_matrices(generator):
 def test_bad_arguments_are_named(A, b, message):
     with pytest.raises(InputError, match=message):
         dense.dense_solve(A, b)
+
+
+def test_no_matrices_and_no_right_hand_sides():
+    A = torch.ones(0, 3, 3)
+    assert dense.dense_solve(A, torch.ones(0, 3)).shape == (0, 3)
+    assert dense.dense_inverse(A).shape == A.shape
+    for path in ("cpu", "reference"):
+        with kernels.use(path, "dense"):
+            for solve in (dense.dense_solve, dense.spd_solve):
+                assert solve(torch.eye(3).repeat(2, 1, 1), torch.ones(2, 3, 0)).shape == (2, 3, 0)

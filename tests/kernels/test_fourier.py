@@ -71,11 +71,19 @@ def test_the_period_is_the_same_length_at_every_resolution():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [((-1,), "modes is -1"), ((2, "round"), "unknown axis kind 'round'"), ((2, "closed", -0.1), "padding is -0.1"),
-     ((2, "periodic", 0.1), "periodic axis needs none")],
+     ((2, "periodic", 0.1), "periodic axis needs none"), ((2.5,), "modes is 2.5; .* whole number"),
+     ((2, "closed", math.nan), "padding is nan"), ((2, "closed", math.inf), "padding is inf")],
 )  # fmt: skip
 def test_impossible_axes_are_refused(arguments, message):
     with pytest.raises(InputError, match=message):
         FourierAxis(*arguments)
+
+
+@pytest.mark.parametrize("make", [analysis_matrix, synthesis_matrix])
+@pytest.mark.parametrize(("kind", "size"), [("closed", 1), ("cell", 0), ("periodic", 2.5)])
+def test_sizes_without_nodes_are_refused(make, kind, size):
+    with pytest.raises(InputError, match=f"a {kind} axis of {size} nodes; a whole number, [12] or more"):
+        make(FourierAxis(2, kind), size, like=LIKE)
 
 
 def test_a_matrix_first_made_in_inference_mode_can_be_trained_with():

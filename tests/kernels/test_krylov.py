@@ -355,6 +355,7 @@ assert (x1 - found[0][0]).norm() < 1e-14 * x1.norm()
         ({"x": torch.ones(2, 3).half()}, r"float16, expected \(system, n\) in float32 or float64"),
         ({"p": torch.ones(2, 4)}, r"p has shape \(2, 4\).*expected \(2, 3\)"),
         ({"rz": torch.ones(3)}, r"rz has shape \(3,\), expected one entry for each of 2 systems"),
+        ({"rz": torch.ones(2).long()}, "rz has dtype torch.int64, expected float64"),
         ({"status": torch.zeros(2)}, "status has dtype torch.float32, expected int32"),
         ({"r": torch.ones(3, 2).T}, "r is written in place and must be contiguous"),
     ],
@@ -374,3 +375,20 @@ def test_bad_slots_and_counts_are_named():
         nonsymmetric.arnoldi(torch.ones(2, 1, 3), v, status, 2)
     with pytest.raises(InputError, match=r"\(8, 1\) in float64 as minres_start makes them"):
         minres.minres_lanczos(v, v, v, v, torch.ones(8, 1), status)
+    with pytest.raises(InputError, match=r"pAp has dtype torch.int64"):
+        krylov.conjugate(torch.ones(1, 1, 3), torch.ones(1, 1, 3), torch.ones(1, 1).long(), v, v, status, 0)
+    with pytest.raises(InputError, match=r"R has shape \(\), expected \(system, m, m\)"):
+        nonsymmetric.gmres_rotate(torch.tensor(1.0), v, v, v, status)
+    with pytest.raises(InputError, match=r"beta has shape \(\), expected \(system,\)"):
+        minres.minres_start(torch.tensor(1.0))
+    with pytest.raises(InputError, match=r"beta has dtype torch.int64"):
+        minres.minres_start(torch.ones(2).long())
+
+
+def test_a_status_with_gaps_is_read_right():
+    """Every second entry of a longer status: RUNNING, CONVERGED."""
+    R, rotations = torch.zeros(2, 1, 1).double(), torch.zeros(2, 2, 1).double()
+    g, h = torch.tensor([[5.0, 0.0]] * 2).double(), torch.tensor([[3.0, 4.0]] * 2).double()
+    status = torch.tensor([0, 1, 1, 0], dtype=torch.int32)[::2]
+    residual = nonsymmetric.gmres_rotate_(R, rotations, g, h, status)
+    assert residual.tolist() == pytest.approx([4.0, 0.0]) and R.flatten().tolist() == pytest.approx([5.0, 0.0])

@@ -193,3 +193,39 @@ def test_refusals_name_what_was_found(generator):
     for function in (tucker_ranks, cp_rank, tensor_train_ranks):
         with pytest.raises(InputError, match=r"fraction of parameters is 1\.5"):
             function((4,), 3, 3, 1.5)
+    with pytest.raises(InputError, match=r"TensorTrain\.mode_factors\[0\] has shape \(\), expected"):
+        shape_of(train._replace(mode_factors=(torch.zeros(()), train.mode_factors[1])))
+    with pytest.raises(InputError, match=r"Tucker\.factor_in is of dtype torch\.complex64.*view_as_real\(w\)"):
+        mix(torch.zeros(4, 3, 2, 1, 5), weight._replace(factor_in=weight.factor_in.cfloat()))
+    with pytest.raises(InputError, match=r"coefficients are of dtype torch\.complex128.*view_as_real\(c\)"):
+        mix(torch.zeros(4, 3, 2, 1, 5, dtype=torch.complex128), weight)
+    with pytest.raises(InputError, match=r"coefficients are of dtype torch\.int64.*float"):
+        mix(torch.zeros(4, 3, 2, 1, 5, dtype=torch.int64), weight)
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("modes", [(4,), (4, 3), (4, 3, 2)])
+def test_an_empty_batch_gives_an_empty_result(kind, path, modes, generator):
+    weight = weight_of(kind, modes, (5, 6), ((2,) * len(modes) + (2, 2) if kind != "cp" else (2, 2)), generator)
+    for tensor in tensors_of(weight):
+        tensor.requires_grad_()
+    pair = torch.zeros(*modes, 2, 0, 5, dtype=torch.float64, requires_grad=True)
+    with use(path):
+        y = mix(pair, weight)
+        assert y.shape == (*modes, 2, 0, 5 if kind == "separable" else 6)
+        y.sum().backward()
+    assert pair.grad.shape == pair.shape
+    assert all((tensor.grad == 0).all() for tensor in tensors_of(weight))
+
+
+def test_gpu_programs_lie_along_the_only_long_axis_of_the_grid(monkeypatch):
+    """Batches of more than 65535, which the second axis of a grid does not take."""
+    cuda = pytest.importorskip("sciops.kernels.cuda.mixing")
+    grids = []
+    monkeypatch.setattr(cuda, "launch", lambda kernel, grid, *args, **constants: grids.append(grid))
+    pair = torch.empty(4, 2, 100_000, 3, device="meta")
+    cuda.separable(pair, torch.empty(4, 2, 3, device="meta"))
+    channels, modes = torch.empty(3, 2, 2, device="meta"), torch.empty(4, 2, 2, device="meta")
+    cuda.cp(pair, channels, channels, modes, None, None)
+    assert grids == [(100_000,)] * 2

@@ -72,7 +72,7 @@ def test_accuracy_beside_scipy(problem, until, path):
     f, y0, single = problem(6)
     with use(path):
         state, _ = dopri5(f, y0, until, 1e-6, 1e-8)
-    assert (state.status == rk.Status.FINISHED).all() and (state.t == until).all()
+    assert (state.status == rk.SampleStatus.FINISHED).all() and (state.t == until).all()
     for b in range(len(y0)):
         tight = solve_ivp(single(b), (0, until), y0[b].numpy(), method="DOP853", rtol=1e-12, atol=1e-13).y[:, -1]
         theirs = solve_ivp(single(b), (0, until), y0[b].numpy(), method="RK45", rtol=1e-6, atol=1e-8).y[:, -1]
@@ -150,11 +150,11 @@ def test_errors_that_are_not_finite_are_rejected_and_then_reported(path, bad):
     y, h = torch.zeros(2, 1, dtype=torch.float64), torch.full((2,), 0.5, dtype=torch.float64)
     state, end, n = state_of(y, h), torch.ones(2, dtype=torch.float64), 0
     with use(path):
-        while state.status[0] == rk.Status.ACTIVE:
+        while state.status[0] == rk.SampleStatus.ACTIVE:
             n += 1
             rk.step_control_(state, K, y + 1, end, 0.0, 1.0, [0.0, 1.0], rk.StepController(5.0))
             assert state.t[0] == 0 and state.taken[0] == 0
-    assert state.status.tolist() == [rk.Status.NOT_FINITE, rk.Status.FINISHED]
+    assert state.status.tolist() == [rk.SampleStatus.NOT_FINITE, rk.SampleStatus.FINISHED]
     assert 15 < n < 30 and state.y[0] == 0
 
 
@@ -162,7 +162,7 @@ def test_errors_that_are_not_finite_are_rejected_and_then_reported(path, bad):
 def test_a_step_lost_in_rounding_is_reported(path):
     with use(path):
         state, _ = one_step(torch.zeros(2, 1), torch.tensor([1e-6, 0.5]), K=torch.full((2, 2, 1), 1e9))
-    assert state.status.tolist() == [rk.Status.STEP_UNDERFLOW, rk.Status.ACTIVE]
+    assert state.status.tolist() == [rk.SampleStatus.STEP_UNDERFLOW, rk.SampleStatus.ACTIVE]
     assert state.h.tolist() == pytest.approx([0, 0.1])
 
 
@@ -254,6 +254,76 @@ def test_gradients_pass_through_a_step():
     assert torch.autograd.gradcheck(step, (y, h))
 
 
+def test_states_keep_their_dtype_beside_times_in_double(generator):
+    """y in float32, times in float64, as solvers have them: every path, and what torch.compile is told, agree."""
+    y, K = torch.randn(2, 3, generator=generator), torch.randn(2, 2, 3, generator=generator)
+    h, theta = torch.tensor([0.1, 0.2]).double(), torch.rand(2, 4, generator=generator).double()
+    found = []
+    for path in ("cpu", "reference", "triton"):
+        with use(path):
+            found.append(rk.interpolate_step(y, K, h, theta, [[1.0, 0.5], [0.0, 0.5]]))
+    for other in found[1:]:
+        checks.require_close(other, found[0], 1e-6, "paths")
+    fake = rk._interpolate_step._fake(y, K, h, theta, [1.0, 0.5, 0.0, 0.5], 2)
+    assert [t.dtype for t in (*found, fake)] == [torch.float32] * 4 and fake.shape == found[0].shape
+
+
+@pytest.mark.parametrize("path", ["cpu", "reference", "triton"])
+def test_a_time_just_after_the_step_is_left(path):
+    """Rounded to the dtype of the states it would be the end of the step."""
+    out, theta = torch.zeros(1, 2, 1), torch.tensor([[1.0, 1.0 + 1e-12]], dtype=torch.float64)
+    with use(path):
+        rk.interpolate_step_(out, torch.zeros(1, 1), torch.ones(1, 1, 1), theta[:, 0], theta, [[1.0]])
+    assert out.flatten().tolist() == [1.0, 0.0]
+
+
+def test_prepared_calls_in_half_precision_take_the_reference(generator):
+    y, K = torch.randn(2, 3, generator=generator).half(), torch.randn(2, 2, 3, generator=generator).half()
+    h, theta = torch.tensor([0.5, 0.25]), torch.tensor([[0.5], [1.0]])
+    out, dense = torch.empty_like(y), torch.zeros(2, 1, 3).half()
+    rk.prepare(rk.stage_combination_, out, y, K, h, [0.5, 0.5])()
+    rk.prepare(rk.interpolate_step_, dense, y, K, h, theta, [[0.0, 1.0]])()
+    state = state_of(y, h)._replace(t=h * 0, ratios=torch.ones(2, 2), taken=h * 0)
+    control = rk.prepare(
+        rk.step_control_, state, K, y + 1, h + 9, 0.0, 100.0, [0.0, 1.0], rk.StepController(1.0), norm="batch"
+    )
+    expected = y.float() + h[:, None] * K.float().mean(0)
+    checks.require_close(out.float(), expected, 1e-2, "stage")
+    checks.require_close(
+        dense[:, 0].float(), y.float() + (h * theta[:, 0] ** 2)[:, None] * K[0].float(), 1e-2, "dense output"
+    )
+    control()
+    assert state.taken.tolist() == [0.5, 0.25]
+
+
+@pytest.mark.parametrize("path", ["cpu", "reference"])
+def test_preparing_detaches(path):
+    """Arguments and slopes that require a gradient record nothing."""
+    y, K = torch.ones(1, 2, requires_grad=True), torch.zeros(2, 1, 2, requires_grad=True)
+    out, h = torch.zeros(1, 2, requires_grad=True), torch.ones(1, requires_grad=True)
+    with use(path):
+        combine = rk.prepare(rk.stage_combination_, out, y, K, h, [1.0, 1.0])
+        for _ in range(2):
+            combine(torch.ones(1, 2, requires_grad=True) * 2)
+    assert out.tolist() == [[3.0, 3.0]] and K[1].tolist() == [[2.0, 2.0]]
+    assert out.is_leaf and K.is_leaf
+
+
+@pytest.mark.parametrize("path", ["cpu", "reference", "triton"])
+@pytest.mark.parametrize(("slope", "size"), [(1e22, 1e-22), (1e-30, 1e30)])
+def test_large_slopes_and_small_steps_do_not_overflow(path, slope, size):
+    y, K, h = torch.zeros(2, 3), torch.full((1, 2, 3), slope), torch.full((2,), size)
+    with use(path):
+        for tolerance in (1.0, torch.ones(1, 3)):
+            assert rk.error_norm(K, h, [1.0], y, y, 0.0, tolerance).tolist() == pytest.approx([1.0, 1.0])
+        end = torch.full((2,), 10 * size)
+        for norm in ("sample", "batch"):
+            state, _ = rk.step_control(
+                state_of(y, h), K, y + 1, end, 0.0, 2.0, [1.0], rk.StepController(1.0), norm=norm
+            )
+            assert torch.equal(state.taken, h)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -268,6 +338,19 @@ def test_gradients_pass_through_a_step():
         (lambda y, K, h: rk.prepare(rk.stage_combination, y, K, h, [1.0]), "not stage_combination; did you mean"),
         (lambda y, K, h: rk.StepController(5.0, min_factor=2.0), "min_factor=2.0"),
         (lambda y, K, h: one_step(y, h, end=torch.ones(3)), r"end has shape \(3,\)"),
+        (lambda y, K, h: rk.StepController(5.0, proportional=math.nan), "proportional=nan.*finite numbers"),
+        (lambda y, K, h: rk.StepController(5.0, max_factor=math.inf), "max_factor=inf.*finite numbers"),
+        (lambda y, K, h: rk.error_norm(K, h, [1.0], y, y, math.nan, 0.1), "rtol is nan; a number of at least 0"),
+        (lambda y, K, h: rk.error_norm(K, h, [1.0], y, y, 0.1, -0.1), "atol is -0.1; a number of at least 0"),
+        (lambda y, K, h: rk.hermite_weights([]), "there are no weights"),
+        (lambda y, K, h: rk.stage_combination(y, K.double(), h, [1.0]), "K has dtype torch.float64, expected .*32"),
+        (lambda y, K, h: rk.stage_combination(y, K, h.long(), [1.0]), "h has dtype torch.int64"),
+        (lambda y, K, h: one_step(y, h, end=h.double()), "end has shape .*float64, expected"),
+        (lambda y, K, h: rk.interpolate_step(y, K, h, torch.ones(2, 1).long(), [[1.0]]), "theta has dtype torch.int64"),
+        (
+            lambda y, K, h: rk.interpolate_step_(y.double()[:, None], y, K, h, torch.ones(2, 1), [[1.0]]),
+            "out has dtype torch.float64, expected torch.float32",
+        ),
     ],
 )
 def test_refuses_what_does_not_fit(call, message):

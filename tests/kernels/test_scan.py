@@ -147,3 +147,25 @@ def test_refuses_shapes_that_do_not_fit(shapes, message):
     A, b, initial = (None if s is None else torch.zeros(s) for s in shapes)
     with pytest.raises(InputError, match=message):
         affine_scan(A, b, initial)
+
+
+def test_refuses_dtypes_that_do_not_fit():
+    b = torch.zeros(2, 3, 4)
+    with pytest.raises(InputError, match=r"A has dtype torch.int64; a real floating-point tensor"):
+        affine_scan(b.long(), b)
+    with pytest.raises(InputError, match=r"b has dtype torch.complex64; a real"):
+        affine_scan(b, b.cfloat())
+    with pytest.raises(InputError, match=r"A is torch.float64, b is torch.float32.*one dtype"):
+        affine_scan(b.double(), b)
+
+
+def test_gpu_programs_lie_along_the_only_long_axis_of_the_grid(monkeypatch):
+    """More than 65535 blocks of time, and of columns: the other two axes of a grid take no more."""
+    cuda = pytest.importorskip("sciops.kernels.cuda.scan")
+    grids = []
+    monkeypatch.setattr(cuda, "launch", lambda kernel, grid, *args, **constants: grids.append(grid))
+    for shape, dense in (((1, 9_000_000, 1), False), ((1, 1, 2_000_000), False), ((1, 5_000_000, 1), True)):
+        b = torch.empty(shape, device="meta")
+        cuda.affine_scan(b[..., None] if dense else b, b, None, False, False)
+    assert len(grids) == 9 and all(len(grid) == 1 for grid in grids)
+    assert max(grids) > (65535,)

@@ -441,22 +441,92 @@ def test_short_and_long_axes_agree_across_the_change_of_method(generator):
         (lambda x: fourier_coefficients(x, [1] * 5), "cannot be transformed over 5 axes"),
         (lambda x: fourier_coefficients(x, [FourierAxis(1, "closed")], method="fft"), "needs periodic axes"),
         (lambda x: fourier_coefficients(x, [1], method="dct"), "unknown method 'dct'"),
+        (lambda x: fourier_coefficients(x[..., :0], [2]), "periodic axis of 0 nodes"),
+        (lambda x: fourier_coefficients(x[..., :1], [FourierAxis(1, "closed")]), "closed axis of 1 nodes"),
         (lambda x: fourier_synthesis(x.to(torch.complex128), [9, 9], [4, 4]), r"axes keep \(19, 10\)"),
+        (lambda x: fourier_synthesis(x, [5], [4]), "dtype torch.float64; complex ones"),
+        (lambda x: fourier_synthesis(x.to(torch.complex128), [], []), "no axes given"),
+        (lambda x: fourier_synthesis(x.to(torch.complex128), [5], [0]), "periodic axis of 0 nodes"),
         (lambda x: spectral_convolution(x, x, [2, 2]), "the weight has shape"),
         (lambda x: spectral_convolution(x, torch.zeros(5, 3, 2, 2, 1), [2, 2], [4]), "1 sizes given for 2 axes"),
         (lambda x: spectral_convolution(x, x, [2, 2], dims=(1, 2)), "each once"),
+        (lambda x: spectral_convolution(x, x, [2, 2], dims=(2, 7)), r"dims \(2, 7\) given"),
+        (lambda x: spectral_convolution(x, x, [2, 2], channel=5), r"dims \(5,\) given"),
+        (lambda x: spectral_convolution(x, torch.zeros(5, 3, 2, 2, 1), [2, 2], [4, 0]), "axis of 0 nodes"),
+        (
+            lambda x: spectral_convolution(x, torch.zeros(5, 3, 2, 2, 1), [2, 2], bias=torch.zeros(3, 1)),
+            r"the bias has shape \(3, 1\), expected \(1,\) or \(2, 1\)",
+        ),
+        (
+            lambda x: spectral_convolution(x, torch.zeros(5, 3, 2, 2, 1), [2, 2], bias=torch.zeros(1).cfloat()),
+            "the bias is of dtype torch.complex64",
+        ),
+        (lambda x: spectral_convolution(x, torch.zeros(5, 3, 2, 1).cfloat(), [2, 2]), "view_as_real"),
+        (lambda x: spectral_convolution(x, torch.zeros(5, 3, 2, 2, 1).cfloat(), [2, 2]), "view_as_real"),
+        (lambda x: spectral_convolution(x, Separable(torch.zeros(5, 3, 2).cfloat()), [2, 2]), "view_as_real"),
         (
             lambda x: spectral_convolution(x, torch.zeros(3, 3, 2, 2, 1), [2, 2]),
             r"expected modes \(5, 3\) and 2 channels",
         ),
         (lambda x: dealiased_product(x, x, [0], rule=0.5), "rule is 0.5"),
+        (lambda x: dealiased_product(x, x, [0], rule=math.nan), "rule is nan"),
+        (lambda x: dealiased_product(x, x, [4]), r"dims \(4,\) given"),
+        (lambda x: dealiased_product(x, x[0, 0], [0]), r"count them from the end, as in \(-4,\)"),
+        (lambda x: dealiased_product(x, x[..., :3], [0]), "shapes that broadcast"),
         (lambda x: dealiased_product(x, x[:1], [0]), r"sizes \[2\] and \[1\]"),
         (lambda x: fourier_resample(x, [4, 4], [0]), "2 sizes given for 1 dims"),
-        (lambda x: fourier_resample(x, [0]), "at least 1 is needed"),
+        (lambda x: fourier_resample(x, [0]), "to 0 nodes; a whole number, 1 or more"),
+        (lambda x: fourier_resample(x, [4.0]), "to 4.0 nodes; a whole number"),
+        (lambda x: fourier_resample(x, [4], [4]), r"dims \(4,\) given"),
+        (lambda x: fourier_resample(x, [4], 0), "dims is 0; a sequence"),
+        (lambda x: fourier_resample(x, [4] * 5), "given for a field of shape"),
+        (lambda x: fourier_resample(x[:0], [4], [0]), "has no nodes"),
         (lambda x: spectral_derivative(x, 0, order=-1), "order is -1"),
+        (lambda x: spectral_derivative(x, 0, order=1.5), "order is 1.5"),
+        (lambda x: spectral_derivative(x, 4), r"dims \(4,\) given"),
+        (lambda x: spectral_derivative(x[0, 0, 0, 0], 0), "it has no dimensions"),
+        (lambda x: spectral_derivative(x[:0], 0), "has no nodes"),
         (lambda x: spectral_derivative(x, 0, extent=0.0), "must be positive"),
+        (lambda x: spectral_derivative(x, 0, extent=math.nan), "extent is nan"),
     ],
 )
 def test_input_that_does_not_fit_is_refused(call, message):
     with pytest.raises(InputError, match=message):
         call(torch.zeros(2, 2, 6, 6, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("path", ["reference", "cpu"])
+@pytest.mark.parametrize("method", ["products", "fft"])
+def test_an_empty_batch_gives_an_empty_result(path, method):
+    x, weight = draw(0, 2, 8, 9).requires_grad_(), draw(5, 4, 2, 2, 3).requires_grad_()
+    with use(path):
+        assert fourier_coefficients(x, [3, 2], method=method).shape == (0, 2, 7, 3)
+        c = torch.zeros(0, 5, 4, dtype=torch.complex128)
+        assert fourier_synthesis(c, [2, 3], [6, 7], method=method).shape == (0, 6, 7)
+        for dense in (weight, Separable(draw(5, 4, 2, 2))):
+            y = spectral_convolution(x, dense, [2, 3], bias=draw(dense.shape[-1]) if dense is weight else None)
+            assert y.shape == (0, 3 if dense is weight else 2, 8, 9)
+            y.sum().backward()
+        assert fourier_resample(x, [6, 12]).shape == (0, 2, 6, 12)
+        assert spectral_derivative(x, -1).shape == x.shape
+    assert x.grad.shape == x.shape and (weight.grad == 0).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_coefficients_of_half_precision_are_single(dtype):
+    x = draw(2, 16).to(dtype)
+    c = fourier_coefficients(x, [3])
+    assert c.dtype == torch.complex64
+    expected = fourier_coefficients(x.double(), [3])
+    assert (c - expected).norm() < 4 * torch.finfo(dtype).eps * expected.norm()
+
+
+def test_shapes_on_the_meta_device():
+    x = torch.empty(2, 2, 8, device="meta")
+    assert spectral_convolution(x, torch.empty(3, 2, 2, 4, device="meta"), [2], [10]).shape == (2, 4, 10)
+
+
+def test_factors_of_a_dealiased_product_may_differ_in_number_of_dimensions():
+    u, v = draw(3, 8), draw(8, seed=1)
+    expected = torch.stack([dealiased_product(row, v, [0]) for row in u])
+    torch.testing.assert_close(dealiased_product(u, v, [-1]), expected, rtol=0, atol=1e-14)

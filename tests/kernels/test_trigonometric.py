@@ -184,3 +184,16 @@ def test_refusals_name_what_was_found(transform):
         transform(x.long(), [0])
     with pytest.raises(InputError, match="dimension 0 has 0 values"):
         transform(torch.zeros(0, 3), [0])
+    with pytest.raises(InputError, match=r"kind 2\.0, expected 1, 2, 3 or 4"):
+        transform(x, [0], kind=2.0)
+    with pytest.raises(InputError, match="dims is 1; a sequence of whole numbers"):
+        transform(x, 1)
+
+
+@both
+@paths
+def test_an_empty_batch_gives_an_empty_result(transform, path):
+    x = torch.zeros(0, 4, requires_grad=True)
+    with use(path):
+        transform(x, [1]).sum().backward()
+    assert x.grad.shape == (0, 4)

@@ -70,7 +70,7 @@ def dopri5(
         if record is not None:
             record.append(state.taken.clone())
         # the only look at the numbers
-        if steps % every == 0 and not bool((state.status == rk.Status.ACTIVE).any()):
+        if steps % every == 0 and not bool((state.status == rk.SampleStatus.ACTIVE).any()):
             return state, steps
 
 

@@ -17,6 +17,7 @@ from sciops.kernels.cpu.systems import (
     judged,
     product,
     scalars,
+    subtract,
     threaded,
 )
 
@@ -182,13 +183,6 @@ def _cg_direction(
             _turn(p[s, low:high], z[s, low:high], beta[s])
 
 
-@compiled
-def _subtract(p: np.ndarray, kept: np.ndarray, share: float) -> None:
-    c = p.dtype.type(share)
-    for i in range(p.size):
-        p[i] -= c * kept[i]
-
-
 @threaded
 def _conjugate(
     z: np.ndarray,
@@ -228,7 +222,7 @@ def _conjugate(
                 p[:] = z[s, low:high]
             for j in range(kept):
                 if j != slot and pAp[j, s] > 0.0:
-                    _subtract(p, P[j, s, low:high], share[s, j])
+                    subtract(p, P[j, s, low:high], share[s, j])
             partial[s, b, 0] = product(p, r[s, low:high])
     for s in range(systems):
         if status[s] == 0:

@@ -5,6 +5,7 @@ A backward pass computes again what the forward pass had between its products.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -100,7 +101,7 @@ def cp_backward(
 
 def _flat(t: Tensor, kept: int) -> np.ndarray:
     """An array of the last axes, the axes of modes before them in one."""
-    array: np.ndarray = t.view(-1, *t.shape[-kept:]).numpy()
+    array: np.ndarray = t.view(math.prod(t.shape[:-kept]), *t.shape[-kept:]).numpy()
     return array
 
 

@@ -17,6 +17,7 @@ from sciops.kernels.cpu.systems import (
     judged_nonzero,
     product,
     scalars,
+    subtract,
     threaded,
 )
 from sciops.kernels.nonsymmetric import rounding
@@ -90,13 +91,6 @@ def bicgstab_direction_(
 
 
 @compiled
-def _subtract(v: np.ndarray, kept: np.ndarray, share: float) -> None:
-    c = v.dtype.type(share)
-    for i in range(v.size):
-        v[i] -= c * kept[i]
-
-
-@compiled
 def _scale(v: np.ndarray, size: float) -> None:
     c = v.dtype.type(size)
     for i in range(v.size):
@@ -130,7 +124,7 @@ def _arnoldi(w: np.ndarray, V: np.ndarray, status: np.ndarray, h: np.ndarray, li
             v = V[count, s, low:high]
             v[:] = w[s, low:high]
             for j in range(count):
-                _subtract(v, V[j, s, low:high], part[s, j])
+                subtract(v, V[j, s, low:high], part[s, j])
             for j in range(count):
                 partial[s, b, j] = product(V[j, s, low:high], v)
     for s in range(systems):
@@ -143,7 +137,7 @@ def _arnoldi(w: np.ndarray, V: np.ndarray, status: np.ndarray, h: np.ndarray, li
         if status[s] == 0:
             v = V[count, s, low:high]
             for j in range(count):
-                _subtract(v, V[j, s, low:high], part[s, j])
+                subtract(v, V[j, s, low:high], part[s, j])
             partial[s, b, count] = product(v, v)
     for s in range(systems):
         if status[s] == 0:

@@ -14,10 +14,9 @@ from torch.nn.functional import gelu
 
 from sciops.kernels import products
 from sciops.kernels.cpu.compiled import compiled, prange
+from sciops.kernels.cpu.memory import empty
 
 _BLOCK = 2**18  # elements of the widest matrix of a block: some ten of these are in use at once
-_HUGE = 2**22  # bytes of what stands on huge pages
-_ALIGNMENT = 64  # bytes of a line of the cache
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -121,22 +120,6 @@ def perceptron_backward(
             torch.addcmul(products.product(dh, back_skip), do, gate, out=dr_rows[block])
     dx, dr = (x.new_empty(0) if d is None else d for d in (dx, dr))
     return dx, d_inner, d_inner_bias, d_outer, d_outer_bias, dr, d_skip, d_gate
-
-
-def empty(shape: torch.Size | tuple[int, ...], like: Tensor) -> Tensor:
-    """An uninitialised tensor; a large one stands on huge pages.
-
-    The system hands out fresh memory by pages of 4 KB, which takes longer than a pass over that memory. NumPy asks for
-    pages of 2 MB where an array has 4 MB or more, torch does not.
-    """
-    count = math.prod(shape) * like.element_size()
-    if count < _HUGE:
-        return torch.empty(shape, dtype=like.dtype)
-    memory = np.empty(count + _ALIGNMENT, np.uint8)
-    start = -memory.ctypes.data % _ALIGNMENT
-    # not as a view of a tensor, which would keep autograd from adding other derivatives to it in place
-    kind = {torch.float32: np.float32, torch.float64: np.float64}[like.dtype]
-    return torch.from_numpy(memory[start : start + count].view(kind).reshape(shape))
 
 
 def _rows(x: Tensor) -> Tensor:

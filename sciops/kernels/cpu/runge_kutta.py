@@ -12,12 +12,12 @@ from torch import Tensor
 
 from sciops.errors import InputError
 from sciops.kernels.cpu.compiled import compiled, prange
-from sciops.kernels.runge_kutta import SMALLEST_RATIO, SMALLEST_STEP, Status
+from sciops.kernels.runge_kutta import SMALLEST_RATIO, SMALLEST_STEP, SampleStatus
 
 _BLOCK = 1024  # numbers of one slope at a time
 _LARGE = 1 << 19  # numbers of all slopes from which a second thread pays for its start
-_ACTIVE, _FINISHED = int(Status.ACTIVE), int(Status.FINISHED)
-_UNDERFLOW, _NOT_FINITE = int(Status.STEP_UNDERFLOW), int(Status.NOT_FINITE)
+_ACTIVE, _FINISHED = int(SampleStatus.ACTIVE), int(SampleStatus.FINISHED)
+_UNDERFLOW, _NOT_FINITE = int(SampleStatus.STEP_UNDERFLOW), int(SampleStatus.NOT_FINITE)
 
 
 def stage_combination(y: Tensor, K: Tensor, h: Tensor, weights: Sequence[float]) -> Tensor:
@@ -292,22 +292,23 @@ def _squares_range(
             stop = min((b + 1) * dim, high)
             row = b if rtol.shape[0] > 1 else 0
             u, v, error = flat_0[e:stop], flat_1[e:stop], total[e - low : stop - low]
-            part = y0.dtype.type(0)
+            # h belongs inside: the square of a small step, or of a large slope, need not be a number
+            part, step = y0.dtype.type(0), y0.dtype.type(h[b])
             if rtol.shape[1] == 1:
                 a, r = atol[row, 0], rtol[row, 0]
                 for k in range(stop - e):
-                    ratio = error[k] / (a + r * max(abs(u[k]), abs(v[k])))
+                    ratio = step * error[k] / (a + r * max(abs(u[k]), abs(v[k])))
                     part += ratio * ratio
             else:
                 shift = b * dim
                 a_row, r_row = atol[row, e - shift : stop - shift], rtol[row, e - shift : stop - shift]
                 for k in range(stop - e):
-                    ratio = error[k] / (a_row[k] + r_row[k] * max(abs(u[k]), abs(v[k])))
+                    ratio = step * error[k] / (a_row[k] + r_row[k] * max(abs(u[k]), abs(v[k])))
                     part += ratio * ratio
             squares[b] += part
             e = stop
     for b in range(first, last):
-        squares[b] *= h[b] * h[b] / np.float64(dim)
+        squares[b] /= dim
 
 
 @compiled

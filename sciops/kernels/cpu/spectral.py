@@ -6,6 +6,7 @@ give is turned into the coefficients of -m .. m, or made from them, by sums of t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -82,9 +83,9 @@ def spectral_convolution(
         pair = pair.transpose(-1, -2).contiguous()
     *shape, _, batch, channels = pair.shape
     out = weight.shape[-1]
-    product = torch.bmm(pair.view(-1, 2 * batch, channels), weight.reshape(-1, channels, 2 * out))
+    product = torch.bmm(pair.view(math.prod(shape), 2 * batch, channels), weight.reshape(-1, channels, 2 * out))
     # (real, imaginary) of the coefficient times (real, imaginary) of the weight
-    product = product.view(-1, 2, batch, 2, out)
+    product = product.view(math.prod(shape), 2, batch, 2, out)
     mixed = product.new_empty(product.shape[0], 2, batch, out)
     torch.sub(product[:, 0, :, 0], product[:, 1, :, 1], out=mixed[:, 0])
     torch.add(product[:, 0, :, 1], product[:, 1, :, 0], out=mixed[:, 1])
@@ -117,13 +118,13 @@ def spectral_convolution_backward(
         slope = slope.transpose(-1, -2).contiguous()
     *shape, _, batch, out = slope.shape
     channels = pair.shape[-1]
-    slope = slope.view(-1, 2, batch, out)
+    slope = slope.view(math.prod(shape), 2, batch, out)
     real, imaginary = slope.unbind(1)
     # the derivative in each of the four real products of the forward pass
     spread = slope.new_empty(slope.shape[0], 2, batch, 2, out)
     spread[:, 0, :, 0], spread[:, 0, :, 1], spread[:, 1, :, 0] = real, imaginary, imaginary
     torch.neg(real, out=spread[:, 1, :, 1])
-    spread = spread.view(-1, 2 * batch, 2 * out)
+    spread = spread.view(math.prod(shape), 2 * batch, 2 * out)
     of_x, of_weight = gradient.new_empty(0), gradient.new_empty(0)
     if wanted[0]:
         of_pair = torch.bmm(spread, weight.reshape(-1, channels, 2 * out).mT).view(*shape, 2, batch, channels)
@@ -131,7 +132,7 @@ def spectral_convolution_backward(
             of_pair.transpose(-1, -2) if turned else of_pair, dims, modes, kinds, paddings, sizes, True, method
         )
     if wanted[1]:
-        of_weight = torch.bmm(pair.reshape(-1, 2 * batch, channels).mT, spread).view(weight.shape)
+        of_weight = torch.bmm(pair.reshape(math.prod(shape), 2 * batch, channels).mT, spread).view(weight.shape)
     return of_x, of_weight, real[place_of_zero(modes)].clone()
 
 
@@ -200,7 +201,7 @@ def _parts(pair: Tensor, axes: tuple[FourierAxis, ...], dims: Sequence[int]) -> 
 
 def _halved(x: Tensor, dim: int) -> Tensor:
     """Dimension `dim` seen as two: cosines or sines, and the frequency."""
-    return x.view(*x.shape[:dim], 2, -1, *x.shape[dim + 1 :])
+    return x.view(*x.shape[:dim], 2, x.shape[dim] // 2, *x.shape[dim + 1 :])
 
 
 def _placed(ndim: int, dims: Sequence[int]) -> list[int]:

@@ -61,6 +61,13 @@ def product(x: np.ndarray, y: np.ndarray) -> float:
 
 
 @compiled
+def subtract(x: np.ndarray, kept: np.ndarray, share: float) -> None:
+    c = x.dtype.type(share)
+    for i in range(x.size):
+        x[i] -= c * kept[i]
+
+
+@compiled
 def finite(value: float) -> bool:
     # np.isfinite subtracts a number from itself, and of a sum that is reordered into 0, NaN or not
     return abs(value) < np.inf

@@ -27,7 +27,7 @@ def substitute(A: Tensor, lu: Tensor, pivots: Tensor, B: Tensor, transpose: bool
     # right-hand sides are cut into tiles that fit into registers
     width = min(triton.next_power_of_2(columns), 32)
     sizes = {"N": triton.next_power_of_2(n), "K": width}
-    grid = (len(B), -(-columns // width))
+    grid = (len(B) * triton.cdiv(columns, width),)  # the other axes take 65535 programs
     launch(_substitute, grid, lu, pivots, B, X, n, columns, num_warps=_warps(n), TRANSPOSE=transpose, **sizes)
     return X.masked_fill_((first_bad(lu) != 0)[:, None, None], torch.nan)
 
@@ -80,9 +80,10 @@ def _substitute(
     K: tl.constexpr,
     TRANSPOSE: tl.constexpr,
 ):
-    matrix = tl.program_id(0).to(tl.int64)
+    tiles = tl.cdiv(columns, K)
+    matrix = (tl.program_id(0) // tiles).to(tl.int64)
     index = tl.arange(0, N)
-    rows, sides = index[:, None], tl.program_id(1) * K + tl.arange(0, K)[None, :]
+    rows, sides = index[:, None], tl.program_id(0) % tiles * K + tl.arange(0, K)[None, :]
     inside = (rows < n) & (sides < columns)
     at = matrix * n * columns + rows * columns + sides
     here = index < n

@@ -18,7 +18,7 @@ def separable(pair: Tensor, weight: Tensor) -> Tensor:
     y = torch.empty_like(pair)
     batch, channels = pair.shape[-2:]
     entries = weight.numel() // 2
-    grid = (triton.cdiv(entries, _BLOCK), batch)
+    grid = (triton.cdiv(entries, _BLOCK) * batch,)  # the other axes take 65535 programs
     launch(_separable, grid, pair, weight, y, entries, batch, channels, WIDE=_wide(pair), BLOCK=_BLOCK)
     return y
 
@@ -53,7 +53,7 @@ def cp(
     entries = diagonal.numel() // 2
     # (modes, 2, batch, 2, rank): part of the coefficient, part of the factor
     parts = pair.view(-1, channels) @ factor_in.view(channels, 2 * rank)
-    grid = (triton.cdiv(entries, _BLOCK), batch)
+    grid = (triton.cdiv(entries, _BLOCK) * batch,)  # the other axes take 65535 programs
     launch(_diagonal, grid, parts, diagonal, entries, batch, rank, WIDE=_wide(pair), BLOCK=_BLOCK)
     y = parts.view(-1, 2 * rank) @ factor_out.view(-1, 2 * rank).T
     return y.view(*pair.shape[:-1], -1)
@@ -66,11 +66,11 @@ def _wide(t: Tensor) -> bool:
 @triton.jit
 def _separable(x, w, y, entries, batch, channels, WIDE: tl.constexpr, BLOCK: tl.constexpr):
     real: tl.constexpr = tl.float64 if WIDE else tl.float32
-    entry = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    entry = (tl.program_id(0) // batch).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = entry < entries
     mode, c = entry // channels, entry % channels
     at_w = mode * 2 * channels + c
-    at_x = (mode * 2 * batch + tl.program_id(1)) * channels + c
+    at_x = (mode * 2 * batch + tl.program_id(0) % batch) * channels + c
     part = batch.to(tl.int64) * channels
     wr = tl.load(w + at_w, mask=inside, other=0).to(real)
     wi = tl.load(w + at_w + channels, mask=inside, other=0).to(real)
@@ -111,11 +111,11 @@ def _separable_backward(g, x, w, for_x, for_w, entries, batch, channels, WIDE: t
 def _diagonal(p, d, entries, batch, rank, WIDE: tl.constexpr, BLOCK: tl.constexpr):
     """(modes, 2, batch, 2, rank) of products to [[re, -im], [im, re]] of the diagonal times their sum, in place."""
     real: tl.constexpr = tl.float64 if WIDE else tl.float32
-    entry = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    entry = (tl.program_id(0) // batch).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = entry < entries
     mode, r = entry // rank, entry % rank
     at_d = mode * 2 * rank + r
-    of_real = (mode * 2 * batch + tl.program_id(1)) * 2 * rank + r
+    of_real = (mode * 2 * batch + tl.program_id(0) % batch) * 2 * rank + r
     of_imaginary = of_real + batch.to(tl.int64) * 2 * rank
     dr = tl.load(d + at_d, mask=inside, other=0).to(real)
     di = tl.load(d + at_d + rank, mask=inside, other=0).to(real)

@@ -13,11 +13,11 @@ import triton.language as tl
 from torch import Tensor
 
 from sciops.kernels.cuda.launch import launch
-from sciops.kernels.runge_kutta import SMALLEST_RATIO, SMALLEST_STEP, Status
+from sciops.kernels.runge_kutta import SMALLEST_RATIO, SMALLEST_STEP, SampleStatus
 
 _BLOCK = 1024
-_ACTIVE, _FINISHED = tl.constexpr(int(Status.ACTIVE)), tl.constexpr(int(Status.FINISHED))
-_UNDERFLOW, _NOT_FINITE = tl.constexpr(int(Status.STEP_UNDERFLOW)), tl.constexpr(int(Status.NOT_FINITE))
+_ACTIVE, _FINISHED = tl.constexpr(int(SampleStatus.ACTIVE)), tl.constexpr(int(SampleStatus.FINISHED))
+_UNDERFLOW, _NOT_FINITE = tl.constexpr(int(SampleStatus.STEP_UNDERFLOW)), tl.constexpr(int(SampleStatus.NOT_FINITE))
 
 
 @functools.lru_cache(maxsize=256)
@@ -106,7 +106,7 @@ def _control(
     if batch:
         # the error of the batch needs all samples: a launch of its own, and one small reduction
         each = error_norm(K, h, weights, y, y1, rtol, atol, False)
-        active = status == int(Status.ACTIVE)
+        active = status == int(SampleStatus.ACTIVE)
         count = active.sum().clamp_min(1).to(each.dtype)
         shared = (torch.linalg.vector_norm(each.where(active, 0.0)) / count.sqrt()).expand(each.shape).contiguous()
     options = _numbers((*controller, SMALLEST_RATIO, SMALLEST_STEP * torch.finfo(t.dtype).eps), y.device)
@@ -420,9 +420,11 @@ def _dense(
     inside = e < size
     sample = e // dim // m
     at = sample * dim + e % dim
-    x = tl.load(theta + e // dim, mask=inside, other=0.0).to(real)
+    where = tl.load(theta + e // dim, mask=inside, other=0.0)
     if MASKED:
-        inside = inside & (x > 0.0) & (x <= 1.0)
+        # before rounding, which could bring a time after the step into it
+        inside = inside & (where > 0.0) & (where <= 1.0)
+    x = where.to(real)
     total = tl.zeros((BLOCK,), real)
     for i in tl.static_range(COUNT):
         value = tl.zeros((BLOCK,), real)

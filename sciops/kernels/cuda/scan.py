@@ -1,8 +1,9 @@
 # mypy: disable-error-code="no-untyped-def,no-untyped-call"
 """Scans on a GPU, in blocks of time: the map of each block, the states between blocks, and the states inside.
 
-Positions count in the order of the scan, which runs BACKWARDS along the axis of time or not. Of the DUAL, the map
-between two steps is kept at the one visited before.
+All blocks lie along the first axis of the grid, as the others take no more than 65535 programs. Positions count in the
+order of the scan, which runs BACKWARDS along the axis of time or not. Of the DUAL, the map between two steps is kept at
+the one visited before.
 """
 
 from __future__ import annotations
@@ -34,18 +35,28 @@ def affine_scan(A: Tensor, b: Tensor, initial: Tensor | None, reverse: bool, dua
     columns = triton.next_power_of_2(n)
     if dense:
         constants = {"BACKWARDS": reverse != dual, "STEPS": steps, "N": columns, "DUAL": dual, "DOUBLE": double}
-        launch(_dense_maps, (batch, blocks), A, b, maps, offsets, time, n, blocks, **constants)
+        launch(_dense_maps, (batch * blocks,), A, b, maps, offsets, time, n, blocks, **constants)
         launch(_dense_states, (batch,), maps, offsets, start, states, n, blocks, N=columns, DOUBLE=double, num_warps=1)
-        launch(_dense_scan, (batch, blocks), A, b, states, y, time, n, blocks, **constants)
+        launch(_dense_scan, (batch * blocks,), A, b, states, y, time, n, blocks, **constants)
         return y
     columns = min(columns, 16)
     tiles = triton.cdiv(n, columns)
     sizes = {"BACKWARDS": reverse != dual, "DUAL": dual, "STEPS": steps, "N": columns, "DOUBLE": double}
-    launch(_diagonal_maps, (batch, blocks, tiles), A, b, maps, offsets, time, n, blocks, **sizes)
+    launch(_diagonal_maps, (batch * blocks * tiles,), A, b, maps, offsets, time, n, blocks, **sizes)
     launch(
-        _diagonal_states, (batch, tiles), maps, offsets, start, states, n, blocks, N=columns, DOUBLE=double, num_warps=1
+        _diagonal_states,
+        (batch * tiles,),
+        maps,
+        offsets,
+        start,
+        states,
+        n,
+        blocks,
+        N=columns,
+        DOUBLE=double,
+        num_warps=1,
     )
-    launch(_diagonal_scan, (batch, blocks, tiles), A, b, states, y, time, n, blocks, **sizes)
+    launch(_diagonal_scan, (batch * blocks * tiles,), A, b, states, y, time, n, blocks, **sizes)
     return y
 
 
@@ -55,12 +66,14 @@ def _compose(a1, b1, a2, b2):
 
 
 @triton.jit
-def _tile(A, b, time, n, BACKWARDS, DUAL, STEPS, N, DOUBLE):
+def _tile(A, b, time, n, blocks, BACKWARDS, DUAL, STEPS, N, DOUBLE):
     """Maps and offsets of one block of a diagonal scan; beyond the end, maps that change nothing."""
     accumulator = tl.float64 if DOUBLE else tl.float32
-    sample = tl.program_id(0).to(tl.int64)
-    position = tl.program_id(1) * STEPS + tl.arange(0, STEPS)[:, None]
-    column = tl.program_id(2) * N + tl.arange(0, N)[None, :]
+    tiles = tl.cdiv(n, N)
+    row = tl.program_id(0) // tiles  # sample * blocks + block
+    sample = (row // blocks).to(tl.int64)
+    position = row % blocks * STEPS + tl.arange(0, STEPS)[:, None]
+    column = tl.program_id(0) % tiles * N + tl.arange(0, N)[None, :]
     inside = (position < time) & (column < n)
     i = time - 1 - position if BACKWARDS else position
     at = (sample * time + i) * n + column
@@ -69,7 +82,7 @@ def _tile(A, b, time, n, BACKWARDS, DUAL, STEPS, N, DOUBLE):
     shift = (n if BACKWARDS else -n) if DUAL else 0
     a = tl.load(A + at + shift, mask=mapped, other=0.0).to(accumulator)
     a = tl.where(inside, a, 1.0)
-    return a, tl.load(b + at, mask=inside, other=0.0).to(accumulator), at, inside, column, sample
+    return a, tl.load(b + at, mask=inside, other=0.0).to(accumulator), at, inside, column, row.to(tl.int64)
 
 
 @triton.jit
@@ -87,10 +100,10 @@ def _diagonal_maps(
     N: tl.constexpr,
     DOUBLE: tl.constexpr,
 ):
-    a, added, at, _inside, column, sample = _tile(A, b, time, n, BACKWARDS, DUAL, STEPS, N, DOUBLE)
+    a, added, at, _inside, column, row = _tile(A, b, time, n, blocks, BACKWARDS, DUAL, STEPS, N, DOUBLE)
     a, added = tl.associative_scan((a, added), 0, _compose)
     last = tl.arange(0, STEPS)[:, None] == STEPS - 1
-    where = (sample * blocks + tl.program_id(1)) * n + column + tl.zeros_like(at)
+    where = row * n + column + tl.zeros_like(at)
     tl.store(maps + where, a, mask=last & (column < n))
     tl.store(offsets + where, added, mask=last & (column < n))
 
@@ -107,8 +120,9 @@ def _diagonal_states(
     DOUBLE: tl.constexpr,
 ):
     accumulator = tl.float64 if DOUBLE else tl.float32
-    sample = tl.program_id(0).to(tl.int64)
-    column = tl.program_id(1) * N + tl.arange(0, N)
+    tiles = tl.cdiv(n, N)
+    sample = (tl.program_id(0) // tiles).to(tl.int64)
+    column = tl.program_id(0) % tiles * N + tl.arange(0, N)
     inside = column < n
     state = tl.load(start + sample * n + column, mask=inside, other=0.0).to(accumulator)
     for k in range(blocks):
@@ -133,9 +147,9 @@ def _diagonal_scan(
     N: tl.constexpr,
     DOUBLE: tl.constexpr,
 ):
-    a, added, at, inside, column, sample = _tile(A, b, time, n, BACKWARDS, DUAL, STEPS, N, DOUBLE)
+    a, added, at, inside, column, row = _tile(A, b, time, n, blocks, BACKWARDS, DUAL, STEPS, N, DOUBLE)
     a, added = tl.associative_scan((a, added), 0, _compose)
-    state = tl.load(states + (sample * blocks + tl.program_id(1)) * n + column, mask=column < n, other=0.0)
+    state = tl.load(states + row * n + column, mask=column < n, other=0.0)
     tl.store(y + at, a * state + added, mask=inside)
 
 
@@ -166,8 +180,8 @@ def _dense_maps(
     DOUBLE: tl.constexpr,
 ):
     accumulator = tl.float64 if DOUBLE else tl.float32
-    sample = tl.program_id(0).to(tl.int64)
-    block = tl.program_id(1)
+    sample = (tl.program_id(0) // blocks).to(tl.int64)
+    block = tl.program_id(0) % blocks
     index = tl.arange(0, N)
     product = (index[:, None] == index[None, :]).to(accumulator)
     offset = tl.zeros((N,), accumulator)
@@ -226,8 +240,8 @@ def _dense_scan(
     DOUBLE: tl.constexpr,
 ):
     accumulator = tl.float64 if DOUBLE else tl.float32
-    sample = tl.program_id(0).to(tl.int64)
-    block = tl.program_id(1)
+    sample = (tl.program_id(0) // blocks).to(tl.int64)
+    block = tl.program_id(0) % blocks
     index = tl.arange(0, N)
     inside = index < n
     state = tl.load(states + (sample * blocks + block) * n + index, mask=inside, other=0.0).to(accumulator)
