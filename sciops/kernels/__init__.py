@@ -50,7 +50,17 @@ from sciops.kernels.runge_kutta import (
     step_control_,
 )
 from sciops.kernels.scan import affine_scan
-from sciops.kernels.smoothing import Sweeps, chebyshev, gauss_seidel, jacobi, l1_scale, smooth, smooth_residual
+from sciops.kernels.smoothing import (
+    Sweeps,
+    chebyshev,
+    gauss_seidel,
+    jacobi,
+    l1_scale,
+    smooth,
+    smooth_,
+    smooth_residual,
+    smooth_residual_,
+)
 from sciops.kernels.spectral import spectral_convolution
 from sciops.kernels.stencil import (
     diffusion_apply,
@@ -156,7 +166,9 @@ __all__ = [
     "shape_of",
     "sine_transform",
     "smooth",
+    "smooth_",
     "smooth_residual",
+    "smooth_residual_",
     "spd_solve",
     "spectral_convolution",
     "spectral_derivative",

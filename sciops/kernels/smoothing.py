@@ -15,6 +15,7 @@ symmetric when its second smoother is :meth:`Sweeps.adjoint` of its first.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -319,6 +320,110 @@ def smooth_residual(
     return y, r
 
 
+def smooth_(
+    out: Float[Tensor, "batch rhs *space"],
+    diagonal: Float[Tensor, " batch *space"],
+    coupling: Float[Tensor, "batch d *space"],
+    scale: Float[Tensor, " batch *space"],
+    b: Float[Tensor, "batch rhs *space"],
+    u: Float[Tensor, "batch rhs *space"] | None = None,
+    *,
+    sweeps: Sweeps,
+    correction: Float[Tensor, "batch rhs *coarse"] | None = None,
+) -> Float[Tensor, "batch rhs *space"]:
+    """`smooth` into memory that the caller keeps, for loops; no derivative is recorded.
+
+    A fresh result of some megabytes takes the system as long as the sweeps themselves.
+
+    Parameters
+    ----------
+    out
+        Where u after the sweeps goes, contiguous; not the memory of another argument.
+    diagonal, coupling, scale, b, u, sweeps, correction
+        As of :func:`smooth`.
+
+    Returns
+    -------
+    Tensor
+        `out`.
+
+    Raises
+    ------
+    InputError
+        For shapes that do not fit each other, or an `out` that shares memory with another argument.
+
+    Examples
+    --------
+    >>> diagonal, coupling = torch.full((1, 4), 2.0), torch.tensor([[[1.0, 1.0, 1.0, 0.0]]])
+    >>> smooth_(torch.empty(1, 1, 4), diagonal, coupling, 1 / diagonal, torch.ones(1, 1, 4), sweeps=gauss_seidel())
+    tensor([[[0.5000, 1.0000, 0.5000, 0.7500]]])
+    """
+    _require_fields(diagonal, coupling, scale, b, u, correction)
+    _require_apart("out", out, b.shape, diagonal, coupling, scale, b, u, correction)
+    numbers = list(sweeps.momentum), list(sweeps.step), list(sweeps.colour)
+    _smooth_inplace(out, diagonal, coupling, scale, b, u, correction, *numbers)
+    return out
+
+
+def smooth_residual_(
+    out: Float[Tensor, "batch rhs *space"],
+    residual: Float[Tensor, "batch rhs *rest"],
+    diagonal: Float[Tensor, " batch *space"],
+    coupling: Float[Tensor, "batch d *space"],
+    scale: Float[Tensor, " batch *space"],
+    b: Float[Tensor, "batch rhs *space"],
+    u: Float[Tensor, "batch rhs *space"] | None = None,
+    *,
+    sweeps: Sweeps,
+    correction: Float[Tensor, "batch rhs *coarse"] | None = None,
+    coarse: bool = False,
+) -> tuple[Float[Tensor, "batch rhs *space"], Float[Tensor, "batch rhs *rest"]]:
+    """`smooth_residual` into memory that the caller keeps, for loops; no derivative is recorded.
+
+    Parameters
+    ----------
+    out, residual
+        Where u after the sweeps and its residual (or its restriction) go, contiguous; not the memory of another
+        argument.
+    diagonal, coupling, scale, b, u, sweeps, correction, coarse
+        As of :func:`smooth_residual`.
+
+    Returns
+    -------
+    tuple of Tensor
+        `out` and `residual`.
+
+    Raises
+    ------
+    InputError
+        For shapes that do not fit each other, or results that share memory with another argument.
+
+    Examples
+    --------
+    >>> diagonal, coupling = torch.full((1, 4), 2.0), torch.tensor([[[1.0, 1.0, 1.0, 0.0]]])
+    >>> u, r = torch.empty(1, 1, 4), torch.empty(1, 1, 2)
+    >>> operator = diagonal, coupling, 1 / diagonal
+    >>> smooth_residual_(u, r, *operator, torch.ones(1, 1, 4), sweeps=jacobi(), coarse=True)[1]
+    tensor([[[1.5000, 1.5000]]])
+    """
+    _require_fields(diagonal, coupling, scale, b, u, correction)
+    rest = coarse_shape(b.shape[2:]) if coarse else b.shape[2:]
+    _require_apart("out", out, b.shape, residual, diagonal, coupling, scale, b, u, correction)
+    _require_apart("residual", residual, (*b.shape[:2], *rest), diagonal, coupling, scale, b, u, correction)
+    numbers = list(sweeps.momentum), list(sweeps.step), list(sweeps.colour)
+    _smooth_residual_inplace(out, residual, diagonal, coupling, scale, b, u, correction, *numbers, coarse)
+    return out, residual
+
+
+def _require_apart(name: str, out: Tensor, shape: Sequence[int], *others: Tensor | None) -> None:
+    require_shape(name, out, tuple(shape))
+    if not out.is_contiguous():
+        raise InputError(f"{name} of strides {out.stride()} is not contiguous; give it memory of its own")
+    start = out.untyped_storage().data_ptr()
+    if any(other is not None and other.untyped_storage().data_ptr() == start for other in others):
+        raise InputError(f"{name} shares memory with another argument; give it memory of its own")
+
+
 def _require_steps(steps: int) -> None:
     if steps < 1:
         raise InputError(f"a smoother needs at least one step, got {steps}")
@@ -499,4 +604,35 @@ _smooth_residual = Kernel(
         dtypes=ALL_FLOATS,
     ),
     backward=_smooth_residual_backward,
+)
+
+
+def _smooth_inplace_reference(out: Tensor, *args: Any) -> None:
+    out.copy_(_smooth_reference(*args))
+
+
+def _smooth_residual_inplace_reference(out: Tensor, residual: Tensor, *args: Any) -> None:
+    u, r = _smooth_residual_reference(*args)
+    out.copy_(u)
+    residual.copy_(r)
+
+
+_smooth_inplace = Kernel(
+    "smooth_",
+    f"(Tensor(a!) out, {_ARGUMENTS}) -> ()",
+    _smooth_inplace_reference,
+    cpu=Path("cpu.smoothing:smooth_", "the same into memory that is kept", needs="numba"),
+    triton=Path("cuda.smoothing:smooth_", "one pass for each sweep", needs="triton", dtypes=ALL_FLOATS),
+)
+_smooth_residual_inplace = Kernel(
+    "smooth_residual_",
+    f"(Tensor(a!) out, Tensor(b!) residual, {_ARGUMENTS}, bool coarse) -> ()",
+    _smooth_residual_inplace_reference,
+    cpu=Path("cpu.smoothing:smooth_residual_", "the same into memory that is kept", needs="numba"),
+    triton=Path(
+        "cuda.smoothing:smooth_residual_",
+        "one pass for each sweep, one for residual and restriction",
+        needs="triton",
+        dtypes=ALL_FLOATS,
+    ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from sciops import kernels
 from sciops.errors import InputError
 from sciops.kernels.diffusion import diffusion_operator
 from sciops.kernels.dispatch import use
@@ -209,3 +211,23 @@ ONE = (torch.full((1, 4), 2.0), torch.ones(1, 1, 4), torch.full((1, 4), 0.5))
 def test_errors_name_what_was_got(call: Callable[[], object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         call()
+
+
+def test_results_in_kept_memory_are_those_of_new_memory_and_stand_apart(generator: torch.Generator) -> None:
+    k = torch.rand(1, 9, 6, generator=generator, dtype=torch.float64) + 0.5
+    diagonal, coupling = diffusion_operator(k, [1.0, 1.0])
+    level = diagonal, coupling, 1 / diagonal
+    b = torch.randn(1, 2, 9, 6, generator=generator, dtype=torch.float64)
+    sweeps = chebyshev(2)
+    u, r = smooth_residual(*level, b, sweeps=sweeps, coarse=True)
+    out, rest = torch.full_like(u, math.nan), torch.full_like(r, math.nan)
+    kernels.smooth_residual_(out, rest, *level, b, sweeps=sweeps, coarse=True)
+    assert torch.equal(out, u)
+    assert torch.equal(rest, r)
+    up = torch.full_like(u, math.nan)
+    assert kernels.smooth_(up, *level, b, u, sweeps=sweeps, correction=r) is up
+    assert torch.equal(up, smooth(*level, b, u, sweeps=sweeps, correction=r))
+    with pytest.raises(InputError, match="out shares memory with another argument"):
+        kernels.smooth_(u, *level, b, u, sweeps=sweeps)
+    with pytest.raises(InputError, match=r"out of strides .* is not contiguous"):
+        kernels.smooth_(torch.empty(1, 2, 6, 9, dtype=torch.float64).mT, *level, b, sweeps=sweeps)

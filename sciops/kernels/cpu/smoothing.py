@@ -7,6 +7,8 @@ computed anew, which makes parts independent (threads) and the planes of a perio
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -53,6 +55,15 @@ def smooth_residual(
         r = torch.empty_like(b)
         _run(diagonal, coupling, scale, b, u, correction, momentum, step, colour, y, r, None)
     return y, r
+
+
+def smooth_(out: Tensor, *args: Any) -> None:
+    _run(*args, out, None, None)  # type: ignore[call-arg]
+
+
+def smooth_residual_(out: Tensor, residual: Tensor, *args: Any) -> None:
+    *rest, coarse = args
+    _run(*rest, out, None if coarse else residual, residual if coarse else None)  # type: ignore[call-arg]
 
 
 def _run(

@@ -9,6 +9,9 @@ guess with its coarse correction), that is worked out at each neighbour on the f
 
 from __future__ import annotations
 
+import functools
+from typing import Any
+
 import torch
 import triton
 import triton.language as tl
@@ -33,6 +36,7 @@ def smooth(
     momentum: list[float],
     step: list[float],
     colour: list[int],
+    out: Tensor | None = None,
 ) -> Tensor:
     g = Grid(b, diagonal)
     start = {(0, 0): _ZERO, (1, 0): _KEPT, (0, 1): _PROLONGED, (1, 1): _CORRECTED}[
@@ -44,7 +48,8 @@ def smooth(
         if k == 0 and start == _ZERO and len(step) > 1 and colour[0] == colour[1] == 0:
             history.append((_STEP, guess))
             continue
-        y, (kind, x) = torch.empty_like(b), history[-1]
+        y = out if out is not None and k == len(step) - 1 else torch.empty_like(b)
+        kind, x = history[-1]
         before_kind, before = history[-2] if k and momentum[k] else (-1, guess)
         launch(
             _sweep,
@@ -81,15 +86,28 @@ def smooth_residual(
     step: list[float],
     colour: list[int],
     coarse: bool,
+    out: Tensor | None = None,
+    sums: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    x = smooth(diagonal, coupling, scale, b, u, correction, momentum, step, colour)
+    x = smooth(diagonal, coupling, scale, b, u, correction, momentum, step, colour, out)
     if not coarse:
         return x, residual(diagonal, coupling, x, b)
-    r, g = b.new_empty(*b.shape[:2], *coarse_shape(b.shape[2:])), Grid(b, diagonal)
+    r, g = b.new_empty(*b.shape[:2], *coarse_shape(b.shape[2:])) if sums is None else sums, Grid(b, diagonal)
     blocks = -(-r[0, 0].numel() // BLOCK)
     sizes = (*g.shape, blocks, g.sizes[-1])
     launch(_residual_sums, (g.fields * blocks,), diagonal, coupling, x, b, r, *sizes, num_warps=8, **g.constants)
     return x, r
+
+
+def smooth_(out: Tensor, *args: Any) -> None:
+    functools.partial(smooth, out=out)(*args)
+
+
+def smooth_residual_(out: Tensor, rest: Tensor, *args: Any) -> None:
+    coarse = args[-1]
+    r = functools.partial(smooth_residual, out=out, sums=rest if coarse else None)(*args)[1]
+    if not coarse:
+        rest.copy_(r)
 
 
 @triton.jit

@@ -39,7 +39,21 @@ def smooth(
     return make
 
 
+def inplace(make: Any, coarse: bool | None = None) -> Any:
+    def with_results(draw: Draw) -> tuple[Any, ...]:
+        args = make(draw)
+        b = args[3]
+        space = b.shape[2:]
+        rest = [] if coarse is None else [draw.normal(*b.shape[:2], *(coarse_shape(space) if coarse else space))]
+        return draw.normal(*b.shape), *rest, *args
+
+    return with_results
+
+
 EXAMPLES = [
+    Example("smooth_", inplace(smooth(chebyshev(2), 2, 3, guess=True, correction=True)), "2d-up"),
+    Example("smooth_residual_", inplace(smooth(chebyshev(2), 2, 3, coarse=True), True), "2d-down"),
+    Example("smooth_residual_", inplace(smooth(jacobi(2), 4, guess=True, coarse=False), False), "1d-jacobi"),
     Example("smooth", smooth(chebyshev(3), 4, batch=2, shared=False, guess=True, correction=True), "1d-chebyshev"),
     Example("smooth", smooth(gauss_seidel(), 3, 3), "2d-zero"),
     Example("smooth", smooth(chebyshev(3), 2, 3), "2d-chebyshev-zero"),
