@@ -165,7 +165,7 @@ def _sweep(
     DOUBLE: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    n1, n2, n3 = tl.to_tensor(n1), tl.to_tensor(n2), tl.to_tensor(n3)
+    n1, n2, n3 = tl.cast(n1, tl.int32), tl.cast(n2, tl.int32), tl.cast(n3, tl.int32)
     cells = n1 * n2 * n3
     field = (tl.program_id(0) // blocks).to(tl.int64)
     operator = field // each
@@ -210,7 +210,7 @@ def _residual_sums(
     DOUBLE: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    n1, n2, n3 = tl.to_tensor(n1), tl.to_tensor(n2), tl.to_tensor(n3)
+    n1, n2, n3 = tl.cast(n1, tl.int32), tl.cast(n2, tl.int32), tl.cast(n3, tl.int32)
     cells, c2, c3 = n1 * n2 * n3, (n2 + 1) // 2, (n3 + 1) // 2
     sums = (n1 + 1) // 2 * c2 * c3
     field = (tl.program_id(0) // blocks).to(tl.int64)

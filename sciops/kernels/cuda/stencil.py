@@ -161,7 +161,7 @@ def _apply(
     DOUBLE: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    n1, n2, n3 = tl.to_tensor(n1), tl.to_tensor(n2), tl.to_tensor(n3)
+    n1, n2, n3 = tl.cast(n1, tl.int32), tl.cast(n2, tl.int32), tl.cast(n3, tl.int32)
     cells = n1 * n2 * n3
     field = (tl.program_id(0) // blocks).to(tl.int64)
     operator = field // each
@@ -193,7 +193,7 @@ def _slopes(
     DOUBLE: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    n1, n2, n3 = tl.to_tensor(n1), tl.to_tensor(n2), tl.to_tensor(n3)
+    n1, n2, n3 = tl.cast(n1, tl.int32), tl.cast(n2, tl.int32), tl.cast(n3, tl.int32)
     cells = n1 * n2 * n3
     operator = (tl.program_id(0) // blocks).to(tl.int64)
     q = tl.program_id(0) % blocks * BLOCK + tl.arange(0, BLOCK)
@@ -248,7 +248,7 @@ def _stencil(
     DOUBLE: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    n1, n2, n3 = tl.to_tensor(n1), tl.to_tensor(n2), tl.to_tensor(n3)
+    n1, n2, n3 = tl.cast(n1, tl.int32), tl.cast(n2, tl.int32), tl.cast(n3, tl.int32)
     cells = n1 * n2 * n3
     field = (tl.program_id(0) // blocks).to(tl.int64)
     q = tl.program_id(0) % blocks * BLOCK + tl.arange(0, BLOCK)
@@ -285,7 +285,7 @@ def _stencil_slopes(
     DOUBLE: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    n1, n2, n3 = tl.to_tensor(n1), tl.to_tensor(n2), tl.to_tensor(n3)
+    n1, n2, n3 = tl.cast(n1, tl.int32), tl.cast(n2, tl.int32), tl.cast(n3, tl.int32)
     cells = n1 * n2 * n3
     field = (tl.program_id(0) // blocks).to(tl.int64)
     q = tl.program_id(0) % blocks * BLOCK + tl.arange(0, BLOCK)

@@ -185,7 +185,7 @@ def _prolong(
     DOUBLE: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    n1, n2, n3 = tl.to_tensor(n1), tl.to_tensor(n2), tl.to_tensor(n3)
+    n1, n2, n3 = tl.cast(n1, tl.int32), tl.cast(n2, tl.int32), tl.cast(n3, tl.int32)
     cells, c2, c3 = n1 * n2 * n3, (n2 + 1) // 2, (n3 + 1) // 2
     field = (tl.program_id(0) // blocks).to(tl.int64)
     q = tl.program_id(0) % blocks * BLOCK + tl.arange(0, BLOCK)
@@ -209,7 +209,7 @@ def _restrict(
     DOUBLE: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    n1, n2, n3 = tl.to_tensor(n1), tl.to_tensor(n2), tl.to_tensor(n3)
+    n1, n2, n3 = tl.cast(n1, tl.int32), tl.cast(n2, tl.int32), tl.cast(n3, tl.int32)
     c2, c3 = (n2 + 1) // 2, (n3 + 1) // 2
     sums = (n1 + 1) // 2 * c2 * c3
     field = (tl.program_id(0) // blocks).to(tl.int64)
@@ -242,7 +242,7 @@ def _interpolation(
     DOUBLE: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    n1, n2, n3 = tl.to_tensor(n1), tl.to_tensor(n2), tl.to_tensor(n3)
+    n1, n2, n3 = tl.cast(n1, tl.int32), tl.cast(n2, tl.int32), tl.cast(n3, tl.int32)
     cells = n1 * n2 * n3
     field = (tl.program_id(0) // blocks).to(tl.int64)
     e = coarse + field * ((n1 + 1) // 2 * ((n2 + 1) // 2) * ((n3 + 1) // 2))
@@ -302,7 +302,7 @@ def _collection(
     DOUBLE: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    n1, n2, n3 = tl.to_tensor(n1), tl.to_tensor(n2), tl.to_tensor(n3)
+    n1, n2, n3 = tl.cast(n1, tl.int32), tl.cast(n2, tl.int32), tl.cast(n3, tl.int32)
     cells, c2, c3 = n1 * n2 * n3, (n2 + 1) // 2, (n3 + 1) // 2
     sums = (n1 + 1) // 2 * c2 * c3
     field = (tl.program_id(0) // blocks).to(tl.int64)
@@ -338,7 +338,7 @@ def _slopes(
     DOUBLE: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    n1, n2, n3 = tl.to_tensor(n1), tl.to_tensor(n2), tl.to_tensor(n3)
+    n1, n2, n3 = tl.cast(n1, tl.int32), tl.cast(n2, tl.int32), tl.cast(n3, tl.int32)
     cells = n1 * n2 * n3
     sums = (n1 + 1) // 2 * ((n2 + 1) // 2) * ((n3 + 1) // 2)
     operator = (tl.program_id(0) // blocks).to(tl.int64)
@@ -370,7 +370,7 @@ def _coarsen(
     DOUBLE: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    n1, n2, n3 = tl.to_tensor(n1), tl.to_tensor(n2), tl.to_tensor(n3)
+    n1, n2, n3 = tl.cast(n1, tl.int32), tl.cast(n2, tl.int32), tl.cast(n3, tl.int32)
     cells, c2, c3 = n1 * n2 * n3, (n2 + 1) // 2, (n3 + 1) // 2
     sums = (n1 + 1) // 2 * c2 * c3
     batch = (tl.program_id(0) // blocks).to(tl.int64)
