@@ -255,10 +255,7 @@ class Kernel:
         ctx.save_for_backward(*(inputs[i] for i in ctx.places))
 
     def _backward(self, ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        args = list(ctx.others)
-        for place, tensor in zip(ctx.places, ctx.saved_tensors, strict=True):
-            args[place] = tensor
-        return vector_jacobian(self.reference, args, ctx.needs_input_grad, gradients)
+        return vector_jacobian(self.reference, saved_arguments(ctx), ctx.needs_input_grad, gradients)
 
     def _vmap(self, info: Any, in_dims: Sequence[Any], *args: Any) -> tuple[Any, Any]:
         rows = [
@@ -268,6 +265,14 @@ class Kernel:
         if isinstance(rows[0], Tensor):
             return torch.stack(rows), 0
         return tuple(torch.stack(column) for column in zip(*rows, strict=True)), (0,) * len(rows[0])
+
+
+def saved_arguments(ctx: Any) -> list[Any]:
+    """The arguments of a kernel as its default set-up kept them for the backward pass."""
+    args = list(ctx.others)
+    for place, tensor in zip(ctx.places, ctx.saved_tensors, strict=True):
+        args[place] = tensor
+    return args
 
 
 def vector_jacobian(

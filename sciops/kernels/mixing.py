@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from sciops.errors import InputError
-from sciops.kernels.dispatch import ALL_FLOATS, Kernel, Path
+from sciops.kernels.dispatch import ALL_FLOATS, Kernel, Path, saved_arguments
 from sciops.kernels.factors import (
     between,
     between_backward,
@@ -236,10 +236,7 @@ def _filled(gradients: list[Tensor], mode_factors: Sequence[Tensor | None]) -> t
 
 def _with(backward: Kernel) -> Callable[..., tuple[Tensor | None, ...]]:
     def run(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        args = list(ctx.others)
-        for place, tensor in zip(ctx.places, ctx.saved_tensors, strict=True):
-            args[place] = tensor
-        found = backward(gradient, *args)
+        found = backward(gradient, *saved_arguments(ctx))
         return tuple(f if place in ctx.places else None for place, f in enumerate(found))
 
     return run

@@ -23,14 +23,13 @@ import torch
 from torch import Tensor
 
 from sciops.errors import InputError
-from sciops.kernels.dispatch import ALL_FLOATS, Kernel, Path
+from sciops.kernels.dispatch import ALL_FLOATS, Kernel, Path, saved_arguments
 from sciops.kernels.stencil import (
     _apply_reference,
     diffusion_residual,
     diffusion_slopes,
     require_operator,
     require_shape,
-    saved_arguments,
 )
 from sciops.kernels.transfer import _prolong_reference, _restrict_reference, coarse_shape, prolong, restrict
 

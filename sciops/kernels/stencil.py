@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from sciops.errors import InputError, did_you_mean
-from sciops.kernels.dispatch import ALL_FLOATS, Kernel, Path
+from sciops.kernels.dispatch import ALL_FLOATS, Kernel, Path, saved_arguments
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -240,14 +240,6 @@ def require_shape(name: str, tensor: Tensor, expected: tuple[int, ...]) -> None:
     """Raise InputError unless a tensor has the shape expected."""
     if tensor.shape != expected:
         raise InputError(f"the {name} has shape {tuple(tensor.shape)}, expected {tuple(expected)}")
-
-
-def saved_arguments(ctx: Any) -> list[Any]:
-    """The arguments of a kernel as its default set-up kept them for the backward pass."""
-    args = list(ctx.others)
-    for place, tensor in zip(ctx.places, ctx.saved_tensors, strict=True):
-        args[place] = tensor
-    return args
 
 
 def diffusion_slopes(g: Tensor, u: Tensor, shared: bool) -> tuple[Tensor, Tensor]:

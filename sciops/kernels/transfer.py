@@ -25,9 +25,9 @@ import torch
 from torch import Tensor
 
 from sciops.errors import InputError
-from sciops.kernels.dispatch import ALL_FLOATS, Kernel, Path, vector_jacobian
+from sciops.kernels.dispatch import ALL_FLOATS, Kernel, Path, saved_arguments, vector_jacobian
 from sciops.kernels.interpolation import interpolation_weights, linear_weights
-from sciops.kernels.stencil import _apply_reference, require_cells, require_operator, saved_arguments
+from sciops.kernels.stencil import _apply_reference, require_cells, require_operator
 
 if TYPE_CHECKING:
     from jaxtyping import Float

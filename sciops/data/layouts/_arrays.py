@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -118,7 +119,7 @@ def _take(array: Any, key: tuple[Any, ...]) -> Array:
     return np.asarray(xr.Variable([str(axis) for axis in range(len(key))], array, fastpath=True)[key].values)
 
 
-class _Outer(BackendArray):
+class _Outer(BackendArray, ABC):
     """An array read by `_read` with one integer, slice or vector for each axis."""
 
     def __init__(self, shape: tuple[int, ...], dtype: Any) -> None:
@@ -127,8 +128,8 @@ class _Outer(BackendArray):
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._read)
 
-    def _read(self, key: tuple[Any, ...]) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def _read(self, key: tuple[Any, ...]) -> Any: ...
 
     def _nothing(self, key: tuple[Any, ...]) -> Any:
         """The result where no entry is asked for, found without memory for the whole array."""
