@@ -57,7 +57,8 @@ def inner_product(points: int, m: int, n: int) -> Any:
 EXAMPLES = [
     Example("perceptron", perceptron((23, 17), (32, 16, 32), "sg", True, True), "block"),
     Example("perceptron", perceptron((2, 9, 7), (5, 64, 32), "", False, False), "lifting"),
-    Example("perceptron", perceptron((131,), (24, 48, 1), "", False, True), "projection"),
+    # no GELU after a single channel: in its tail a value near zero has no correct digits to compare
+    Example("perceptron", perceptron((131,), (24, 48, 1), "", False, False), "projection"),
     Example("perceptron", perceptron((3, 31), (9, 5, 7), "g", True, False), "gate"),
     Example("perceptron", perceptron((67,), (40, 130, 20), "s", False, True), "skip"),
     Example("perceptron_backward", backward((67,), (32, 16, 32), "sg", True, True), "block"),
