@@ -217,7 +217,7 @@ def l1_scale(
 def smooth(
     diagonal: Float[Tensor, " batch *space"],
     coupling: Float[Tensor, "batch d *space"],
-    scale: Float[Tensor, " batch *space"],
+    scale: Float[Tensor, " batch *space"] | None,
     b: Float[Tensor, "batch rhs *space"],
     u: Float[Tensor, "batch rhs *space"] | None = None,
     *,
@@ -231,7 +231,7 @@ def smooth(
     diagonal, coupling
         D and w of :mod:`sciops.kernels.stencil`; a batch of 1 serves any batch of fields.
     scale
-        s of the module's equation, of the shape of the diagonal.
+        s of the module's equation, of the shape of the diagonal; None for 1/D, which is quicker than that array.
     b
         Right-hand sides.
     u
@@ -268,7 +268,7 @@ def smooth(
 def smooth_residual(
     diagonal: Float[Tensor, " batch *space"],
     coupling: Float[Tensor, "batch d *space"],
-    scale: Float[Tensor, " batch *space"],
+    scale: Float[Tensor, " batch *space"] | None,
     b: Float[Tensor, "batch rhs *space"],
     u: Float[Tensor, "batch rhs *space"] | None = None,
     *,
@@ -323,7 +323,7 @@ def smooth_(
     out: Float[Tensor, "batch rhs *space"],
     diagonal: Float[Tensor, " batch *space"],
     coupling: Float[Tensor, "batch d *space"],
-    scale: Float[Tensor, " batch *space"],
+    scale: Float[Tensor, " batch *space"] | None,
     b: Float[Tensor, "batch rhs *space"],
     u: Float[Tensor, "batch rhs *space"] | None = None,
     *,
@@ -337,7 +337,7 @@ def smooth_(
     Parameters
     ----------
     out
-        Where u after the sweeps goes, contiguous; not the memory of another argument.
+        Where u after the sweeps goes, contiguous; not the memory of another argument, but `u` itself is allowed.
     diagonal, coupling, scale, b, u, sweeps, correction
         As of :func:`smooth`.
 
@@ -358,7 +358,7 @@ def smooth_(
     tensor([[[0.5000, 1.0000, 0.5000, 0.7500]]])
     """
     _require_fields(diagonal, coupling, scale, b, u, correction)
-    _require_apart("out", out, b.shape, diagonal, coupling, scale, b, u, correction)
+    _require_apart("out", out, b.shape, diagonal, coupling, scale, b, None if u is out else u, correction)
     numbers = list(sweeps.momentum), list(sweeps.step), list(sweeps.colour)
     _smooth_inplace(out, diagonal, coupling, scale, b, u, correction, *numbers)
     return out
@@ -369,7 +369,7 @@ def smooth_residual_(
     residual: Float[Tensor, "batch rhs *rest"],
     diagonal: Float[Tensor, " batch *space"],
     coupling: Float[Tensor, "batch d *space"],
-    scale: Float[Tensor, " batch *space"],
+    scale: Float[Tensor, " batch *space"] | None,
     b: Float[Tensor, "batch rhs *space"],
     u: Float[Tensor, "batch rhs *space"] | None = None,
     *,
@@ -383,7 +383,7 @@ def smooth_residual_(
     ----------
     out, residual
         Where u after the sweeps and its residual (or its restriction) go, contiguous; not the memory of another
-        argument.
+        argument, but `out` may be `u` itself.
     diagonal, coupling, scale, b, u, sweeps, correction, coarse
         As of :func:`smooth_residual`.
 
@@ -407,7 +407,8 @@ def smooth_residual_(
     """
     _require_fields(diagonal, coupling, scale, b, u, correction)
     rest = coarse_shape(b.shape[2:]) if coarse else b.shape[2:]
-    _require_apart("out", out, b.shape, residual, diagonal, coupling, scale, b, u, correction)
+    guess = None if u is out else u
+    _require_apart("out", out, b.shape, residual, diagonal, coupling, scale, b, guess, correction)
     _require_apart("residual", residual, (*b.shape[:2], *rest), diagonal, coupling, scale, b, u, correction)
     numbers = list(sweeps.momentum), list(sweeps.step), list(sweeps.colour)
     _smooth_residual_inplace(out, residual, diagonal, coupling, scale, b, u, correction, *numbers, coarse)
@@ -429,10 +430,11 @@ def _require_steps(steps: int) -> None:
 
 
 def _require_fields(
-    diagonal: Tensor, coupling: Tensor, scale: Tensor, b: Tensor, u: Tensor | None, correction: Tensor | None
+    diagonal: Tensor, coupling: Tensor, scale: Tensor | None, b: Tensor, u: Tensor | None, correction: Tensor | None
 ) -> None:
     require_operator(diagonal, coupling, b)
-    require_shape("scale", scale, diagonal.shape)
+    if scale is not None:
+        require_shape("scale", scale, diagonal.shape)
     if u is not None:
         require_shape("guess", u, b.shape)
     if correction is not None:
@@ -459,7 +461,7 @@ def _start(b: Tensor, u: Tensor | None, correction: Tensor | None) -> Tensor:
 def _smooth_reference(
     diagonal: Tensor,
     coupling: Tensor,
-    scale: Tensor,
+    scale: Tensor | None,
     b: Tensor,
     u: Tensor | None,
     correction: Tensor | None,
@@ -467,17 +469,18 @@ def _smooth_reference(
     step: list[float],
     colour: list[int],
 ) -> Tensor:
+    s = (1 / diagonal if scale is None else scale)[:, None]
     x = before = _start(b, u, correction)
     for alpha, beta, c in zip(momentum, step, colour, strict=True):
         r = b - _apply_reference(diagonal, coupling, x)
-        x, before = x + alpha * (x - before) + beta * _checkerboard(b, c) * scale[:, None] * r, x
+        x, before = x + alpha * (x - before) + beta * _checkerboard(b, c) * s * r, x
     return x
 
 
 def _smooth_residual_reference(
     diagonal: Tensor,
     coupling: Tensor,
-    scale: Tensor,
+    scale: Tensor | None,
     b: Tensor,
     u: Tensor | None,
     correction: Tensor | None,
@@ -533,7 +536,7 @@ def _slopes_of(ctx: Any, g: Tensor, of_r: Tensor | None, coarse: bool, count: in
 def _slopes_with_operator(
     diagonal: Tensor,
     coupling: Tensor,
-    scale: Tensor,
+    scale: Tensor | None,
     b: Tensor,
     u: Tensor | None,
     correction: Tensor | None,
@@ -542,7 +545,7 @@ def _slopes_with_operator(
     of_b: Tensor | None,
 ) -> tuple[list[Tensor | None], Tensor, Tensor]:
     """All derivatives, by going through the sweeps again: those in the operator need every u_k and residual."""
-    s, shared = scale[:, None], diagonal.shape[0] == 1
+    s, shared = (1 / diagonal if scale is None else scale)[:, None], diagonal.shape[0] == 1
     masks = [s * beta * _checkerboard(b, c) for beta, c in zip(sweeps.step, sweeps.colour, strict=True)]
     states, residuals, x, move = [], [], None, None
     if correction is not None:
@@ -573,12 +576,14 @@ def _slopes_with_operator(
     assert in_scale is not None and in_b is not None
     # the sum over sweeps is one over more right-hand sides
     in_diagonal, in_coupling = diffusion_slopes(-torch.cat(pulls, 1), torch.cat(states, 1), shared)
-    slopes: list[Tensor | None] = [in_diagonal, in_coupling, in_scale.sum((0, 1))[None] if shared else in_scale.sum(1)]
-    return slopes, in_b, g
+    in_scale = in_scale.sum((0, 1))[None] if shared else in_scale.sum(1)
+    if scale is None:
+        return [in_diagonal - in_scale / diagonal.square(), in_coupling, None], in_b, g
+    return [in_diagonal, in_coupling, in_scale], in_b, g
 
 
 _ARGUMENTS = (
-    "Tensor diagonal, Tensor coupling, Tensor scale, Tensor b, Tensor? u, Tensor? correction, "
+    "Tensor diagonal, Tensor coupling, Tensor? scale, Tensor b, Tensor? u, Tensor? correction, "
     "float[] momentum, float[] step, int[] colour"
 )
 _smooth = Kernel(

@@ -98,24 +98,24 @@ class Plain:
 class Ours:
     def __init__(self, k: Tensor, dtype: torch.dtype) -> None:
         diagonal, coupling = (t.to(dtype) for t in diffusion_operator(k[None], (1.0,) * k.ndim, "dirichlet"))
-        self.levels = [(diagonal, coupling, 1 / diagonal)]
+        self.levels = [(diagonal, coupling, None)]  # smoothed with the scale 1/D
         while diagonal.shape[1] > 4:
             diagonal, coupling = transfer.coarsen(diagonal, coupling)
-            self.levels.append((diagonal, coupling, 1 / diagonal))
+            self.levels.append((diagonal, coupling, None))
         unit = torch.eye(diagonal.numel(), dtype=torch.float64).view(1, -1, *diagonal.shape[1:])
         dense = stencil.diffusion_apply(diagonal.double(), coupling.double(), unit).flatten(2)[0]
         self.inverse = torch.linalg.inv(dense).to(dtype)
         # what goes down and what comes up each level, kept from cycle to cycle as a solver does
         shapes = [level[0][:, None].shape for level in self.levels]
-        self.kept = [tuple(torch.empty(s, dtype=dtype) for s in (a, a, b)) for a, b in itertools.pairwise(shapes)]
+        self.kept = [tuple(torch.empty(s, dtype=dtype) for s in pair) for pair in itertools.pairwise(shapes)]
 
     def cycle(self, r: Tensor, level: int = 0) -> Tensor:
         if level == len(self.levels) - 1:
             return (r.flatten(2) @ self.inverse).view(r.shape)
-        down, up, coarse = self.kept[level]
-        smoothing.smooth_residual_(down, coarse, *self.levels[level], r, sweeps=SWEEPS, coarse=True)
+        u, coarse = self.kept[level]
+        smoothing.smooth_residual_(u, coarse, *self.levels[level], r, sweeps=SWEEPS, coarse=True)
         e = self.cycle(coarse, level + 1)
-        return smoothing.smooth_(up, *self.levels[level], r, down, sweeps=SWEEPS, correction=e)
+        return smoothing.smooth_(u, *self.levels[level], r, u, sweeps=SWEEPS, correction=e)
 
 
 @pytest.mark.parametrize(("d", "n", "at_least"), [(2, 1024, 3.0), (3, 64, 3.0)])

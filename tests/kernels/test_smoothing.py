@@ -228,6 +228,32 @@ def test_results_in_kept_memory_are_those_of_new_memory_and_stand_apart(generato
     assert kernels.smooth_(up, *level, b, u, sweeps=sweeps, correction=r) is up
     assert torch.equal(up, smooth(*level, b, u, sweeps=sweeps, correction=r))
     with pytest.raises(InputError, match="out shares memory with another argument"):
-        kernels.smooth_(u, *level, b, u, sweeps=sweeps)
+        kernels.smooth_(b, *level, b, u, sweeps=sweeps)
     with pytest.raises(InputError, match=r"out of strides .* is not contiguous"):
         kernels.smooth_(torch.empty(1, 2, 6, 9, dtype=torch.float64).mT, *level, b, sweeps=sweeps)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("kind", ["dirichlet", "periodic"])
+@pytest.mark.parametrize("corrected", [True, False])
+def test_the_guess_may_be_overwritten(generator: torch.Generator, kind: str, corrected: bool, threads: int) -> None:
+    space = (40, 42, 20)  # large enough for parts on two threads
+    k = torch.rand(1, *space, generator=generator, dtype=torch.float64) + 0.5
+    level = *diffusion_operator(k, [1.0] * 3, kind), None
+    b, u = (torch.randn(1, 1, *space, generator=generator, dtype=torch.float64) for _ in range(2))
+    e = torch.randn(1, 1, 20, 21, 10, generator=generator, dtype=torch.float64) if corrected else None
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for sweeps in (jacobi(1), chebyshev(3), gauss_seidel()):
+            expected = smooth(*level, b, u, sweeps=sweeps, correction=e)
+            out = u.clone()
+            assert kernels.smooth_(out, *level, b, out, sweeps=sweeps, correction=e) is out
+            assert torch.allclose(out, expected, rtol=1e-12, atol=1e-12)
+            out = u.clone()
+            rest = torch.empty_like(u)
+            kernels.smooth_residual_(out, rest, *level, b, out, sweeps=sweeps, correction=e)
+            assert torch.allclose(out, expected, rtol=1e-12, atol=1e-12)
+            assert torch.allclose(rest, diffusion_residual(*level[:2], expected, b), rtol=1e-10, atol=1e-10)
+    finally:
+        torch.set_num_threads(before)

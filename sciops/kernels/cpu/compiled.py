@@ -10,8 +10,10 @@ from typing import Any
 import numba
 import torch
 from numba import njit, prange
+from numba.core import cgutils
+from numba.extending import intrinsic
 
-__all__ = ["compiled", "prange"]
+__all__ = ["borrowed", "compiled", "prange"]
 
 # sums may be reordered and products fused; NaN and infinity keep their meaning, or a diverging solver would go unseen
 _FAST = {"reassoc", "contract", "nsz", "arcp"}
@@ -59,3 +61,20 @@ def compiled(function: Callable[..., Any] | None = None, *, parallel: bool = Fal
         return result
 
     return run
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def borrowed(context: Any, array: Any) -> Any:
+    """The same array without an owner, for compiled functions that take many short slices.
+
+    Every slice of an owned array counts its references by two atomic operations, which takes longer than a row of some
+    tens of values. What is borrowed must outlive its slices: arguments do.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        fields = context.make_array(signature.args[0])(context, builder, args[0])
+        fields.meminfo = cgutils.get_null_value(fields.meminfo.type)
+        fields.parent = cgutils.get_null_value(fields.parent.type)
+        return fields._getvalue()
+
+    return array(array), generate

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sciops.kernels.cpu.compiled import compiled, prange
-from sciops.kernels.cpu.stencil import as_planes, is_large, residual_plane
+from sciops.kernels.cpu.compiled import borrowed, compiled, prange
+from sciops.kernels.cpu.stencil import as_rows, is_large, residual_plane
 from sciops.kernels.cpu.transfer import add_to_plane, sum_of_plane
 from sciops.kernels.transfer import coarse_shape
 
@@ -22,7 +22,7 @@ from sciops.kernels.transfer import coarse_shape
 def smooth(
     diagonal: Tensor,
     coupling: Tensor,
-    scale: Tensor,
+    scale: Tensor | None,
     b: Tensor,
     u: Tensor | None,
     correction: Tensor | None,
@@ -38,7 +38,7 @@ def smooth(
 def smooth_residual(
     diagonal: Tensor,
     coupling: Tensor,
-    scale: Tensor,
+    scale: Tensor | None,
     b: Tensor,
     u: Tensor | None,
     correction: Tensor | None,
@@ -69,7 +69,7 @@ def smooth_residual_(out: Tensor, residual: Tensor, *args: Any) -> None:
 def _run(
     diagonal: Tensor,
     coupling: Tensor,
-    scale: Tensor,
+    scale: Tensor | None,
     b: Tensor,
     u: Tensor | None,
     correction: Tensor | None,
@@ -80,17 +80,17 @@ def _run(
     r: Tensor | None,
     sums: Tensor | None,
 ) -> None:
-    d, f = b.ndim - 2, as_planes(b, b.ndim - 2)
-    absent = np.empty((*f.shape[:2], 0, 0), f.dtype)
+    d, f = b.ndim - 2, as_rows(b, b.ndim - 2)
+    absent = np.empty((*f.shape[:2], 0, 0, 0), f.dtype)
 
     def seen(tensor: Tensor | None) -> np.ndarray:
-        return absent if tensor is None else as_planes(tensor, d)
+        return absent if tensor is None else as_rows(tensor, d)
 
     run = _smooth_together if is_large(b) else _smooth
     run(
         seen(diagonal),
         seen(coupling),
-        seen(scale),
+        absent[0] if scale is None else as_rows(scale, d),
         f,
         seen(u),
         seen(correction),
@@ -99,90 +99,120 @@ def _run(
         seen(sums),
         np.array([momentum, step], f.dtype),
         np.array(colour),
-        b.shape[-1],
     )
 
 
 @compiled
-def _copy(out: np.ndarray, at: int, x: np.ndarray, x_at: int, cells: int) -> None:
-    y0, x0 = np.uint64(at), np.uint64(x_at)
-    for p in range(np.uint64(cells)):
-        out[y0 + p] = x[x0 + p]
-
-
-@compiled
-def _to_line(array: np.ndarray) -> int:
-    """The first entry that starts a cache line."""
-    return (-array.ctypes.data) % 64 // array.itemsize
+def _first_step(
+    out: np.ndarray, b: np.ndarray, scale: np.ndarray, jacobi: bool, masks: np.ndarray, parity: int, beta: float
+) -> None:
+    """The first state from zero, on all cells when `parity` is negative; the scale is the diagonal for Jacobi."""
+    for j in range(b.shape[0]):
+        y, f, s = out[j], b[j], scale[j]
+        if parity < 0 and jacobi:
+            for p in range(b.shape[1]):
+                y[p] = beta * f[p] / s[p]
+        elif parity < 0:
+            for p in range(b.shape[1]):
+                y[p] = beta * s[p] * f[p]
+        elif jacobi:
+            mask = masks[(parity + j) % 2]
+            for p in range(b.shape[1]):
+                y[p] = mask[p] * (beta * f[p] / s[p])
+        else:
+            mask = masks[(parity + j) % 2]
+            for p in range(b.shape[1]):
+                y[p] = mask[p] * (beta * s[p] * f[p])
 
 
 @compiled
 def _step(
-    rings: np.ndarray,
-    out: int,
-    x: np.ndarray,
-    here: int,
-    before: np.ndarray,
-    old: int,
-    r: np.ndarray,
-    r_at: int,
-    s: np.ndarray,
-    s_at: int,
-    cells: int,
-    alpha: float,
-    beta: float,
+    out: np.ndarray, x: np.ndarray, before: np.ndarray, scale: np.ndarray, alpha: float, beta: float, gain: float
 ) -> None:
-    """The next state of a plane along the scaled residual r, with momentum."""
-    y0, x0, o0, s0, r0 = np.uint64(out), np.uint64(here), np.uint64(old), np.uint64(s_at), np.uint64(r_at)
-    if alpha == 0:
-        for p in range(np.uint64(cells)):
-            rings[y0 + p] = x[x0 + p] + beta * s[s0 + p] * r[r0 + p]
-    else:
-        for p in range(np.uint64(cells)):
-            rings[y0 + p] = x[x0 + p] + alpha * (x[x0 + p] - before[o0 + p]) + beta * s[s0 + p] * r[r0 + p]
+    """From the residual in `out` to the next state gain x + alpha (x - before) + beta s r, in its place."""
+    for j in range(scale.shape[0]):
+        y, u, old, s = out[j], x[j], before[j], scale[j]
+        if alpha == 0:
+            for p in range(scale.shape[1]):
+                y[p] = gain * u[p] + beta * s[p] * y[p]
+        else:
+            for p in range(scale.shape[1]):
+                y[p] = u[p] + alpha * (u[p] - old[p]) + beta * s[p] * y[p]
 
 
 @compiled
 def _step_colour(
-    rings: np.ndarray,
-    out: int,
-    x: np.ndarray,
-    here: int,
-    r: np.ndarray,
-    r_at: int,
-    s: np.ndarray,
-    s_at: int,
-    cells: int,
-    masks: np.ndarray,
-    odd: int,
-    beta: float,
+    out: np.ndarray, x: np.ndarray, scale: np.ndarray, jacobi: bool, masks: np.ndarray, parity: int, beta: float
 ) -> None:
-    y0, x0, s0, r0, m0 = np.uint64(out), np.uint64(here), np.uint64(s_at), np.uint64(r_at), np.uint64(odd * cells)
-    for p in range(np.uint64(cells)):
-        rings[y0 + p] = x[x0 + p] + masks[m0 + p] * (beta * s[s0 + p] * r[r0 + p])
+    for j in range(scale.shape[0]):
+        y, u, s, mask = out[j], x[j], scale[j], masks[(parity + j) % 2]
+        if jacobi:
+            for p in range(scale.shape[1]):
+                y[p] = u[p] + mask[p] * (beta * y[p] / s[p])
+        else:
+            for p in range(scale.shape[1]):
+                y[p] = u[p] + mask[p] * (beta * s[p] * y[p])
 
 
 @compiled
-def _step_from_zero(
-    rings: np.ndarray,
-    out: int,
+def _step_jacobi(
+    out: np.ndarray,
     b: np.ndarray,
-    s: np.ndarray,
-    at: int,
-    cells: int,
-    masks: np.ndarray,
-    odd: int,
+    diagonal: np.ndarray,
+    coupling: np.ndarray,
+    i: int,
+    x: np.ndarray,
+    below: np.ndarray,
+    above: np.ndarray,
+    before: np.ndarray,
+    alpha: float,
     beta: float,
+    gain: float,
 ) -> None:
-    """The first state from zero, on all cells when `odd` is negative."""
-    y0, s0 = np.uint64(out), np.uint64(at)
-    if odd < 0:
-        for p in range(np.uint64(cells)):
-            rings[y0 + p] = beta * s[s0 + p] * b[s0 + p]
-    else:
-        m0 = np.uint64(odd * cells)
-        for p in range(np.uint64(cells)):
-            rings[y0 + p] = masks[m0 + p] * (beta * s[s0 + p] * b[s0 + p])
+    """The next state with the scale 1/D: gain x + alpha (x - before) + beta (b - A x)/D, where D x/D is x.
+
+    Arguments as of :func:`~sciops.kernels.cpu.stencil.residual_plane`. No array holds the scale, and the loop reads
+    each value once: memory is what it waits for.
+    """
+    d, n1, n2, n3 = coupling.shape
+    lower, last, second = i - 1 if i > 0 else n1 - 1, n3 - 1, 1 if n3 > 1 else 0
+    own = gain + alpha - beta
+    for j in range(n2):
+        y, f, c, u, w, old = out[j], b[j], diagonal[j], x[j], coupling[d - 1, i, j], before[j]
+        # the ends of the row
+        first = f[0] + w[0] * u[second] + w[last] * u[last]
+        final = f[last] + w[last] * u[0] + w[last - second] * u[last - second]
+        if d == 1:
+            for p in range(1, n3 - 1):
+                y[p] = own * u[p] - alpha * old[p] + beta * (f[p] + w[p] * u[p + 1] + w[p - 1] * u[p - 1]) / c[p]
+        else:
+            w1, v1, up, low = coupling[0, i, j], coupling[0, lower, j], above[j], below[j]
+            first += w1[0] * up[0] + v1[0] * low[0]
+            final += w1[last] * up[last] + v1[last] * low[last]
+            if d == 2:
+                for p in range(1, n3 - 1):
+                    rest = f[p] + w[p] * u[p + 1] + w[p - 1] * u[p - 1] + w1[p] * up[p] + v1[p] * low[p]
+                    y[p] = own * u[p] - alpha * old[p] + beta * rest / c[p]
+            else:
+                k, h = j + 1 if j + 1 < n2 else 0, j - 1 if j > 0 else n2 - 1
+                w2, v2, ahead, behind = coupling[1, i, j], coupling[1, i, h], x[k], x[h]
+                first += w2[0] * ahead[0] + v2[0] * behind[0]
+                final += w2[last] * ahead[last] + v2[last] * behind[last]
+                for p in range(1, n3 - 1):
+                    rest = f[p] + w[p] * u[p + 1] + w[p - 1] * u[p - 1] + w1[p] * up[p] + v1[p] * low[p]
+                    rest += w2[p] * ahead[p] + v2[p] * behind[p]
+                    y[p] = own * u[p] - alpha * old[p] + beta * rest / c[p]
+        y[0] = own * u[0] - alpha * old[0] + beta * first / c[0]
+        if n3 > 1:
+            y[last] = own * u[last] - alpha * old[last] + beta * final / c[last]
+
+
+@compiled
+def _copy(out: np.ndarray, x: np.ndarray) -> None:
+    for j in range(out.shape[0]):
+        y, v = out[j], x[j]
+        for p in range(out.shape[1]):
+            y[p] = v[p]
 
 
 @compiled
@@ -199,113 +229,140 @@ def _smooth_part(
     numbers: np.ndarray,
     colour: np.ndarray,
     masks: np.ndarray,
-    sizes: np.ndarray,
+    memory: np.ndarray,
+    ends: bool,
     low: int,
     high: int,
 ) -> None:
-    """The planes [low, high) of one field, all arrays flat; `low` is even, for the sums over pairs of planes."""
-    d, planes, cells, n3, size = sizes
+    """The planes [low, high) of one field; `low` is even, for the sums over pairs of planes.
+
+    `memory` keeps the last planes of each state; where the first axis `ends`, no plane beyond it is ever needed.
+    """
+    d, n1, n2, n3 = coupling.shape
     sweeps = colour.size
-    has_u, corrected = u.size > 0, correction.size > 0
+    has_u, corrected, jacobi = u.size > 0, correction.size > 0, scale.size == 0
+    u = borrowed(u)
+    guess = u if has_u else b
+    as_given = has_u and not corrected and u.ctypes.data != y.ctypes.data
     zero = not has_u and not corrected
     further = 1 if r.size > 0 or sums.size > 0 else 0
-    # where the first axis ends, no plane beyond it is ever needed
-    ends = d == 1 or not coupling[(planes - 1) * cells : planes * cells].any()
-    # planes start with cache lines, and a little apart: with sizes that are powers of two all would meet in the same
-    # few places of the cache
-    stride = (cells + 15) // 16 * 16 + 80
-    rings, rest = np.zeros((sweeps + 1) * 3 * stride + 64, b.dtype), np.empty(cells + 16, b.dtype)
-    base, r_base = 16 + _to_line(rings), _to_line(rest)
-    guess = u if has_u else b
+    rings = borrowed(memory)
     one = b.dtype.type(1)
+    none = 0 * one
     outside = sweeps + further
     for t in range(low - outside, high + outside):
-        inside = 0 <= t < planes
-        if not zero and (inside or not ends):
-            at, out = t if inside else t % planes, base + (t + 3 * outside) % 3 * stride
+        if not zero and not as_given and (0 <= t < n1 or not ends):
+            at = t % n1
             if corrected:
-                add_to_plane(rings, out, guess, at * cells, has_u, correction, at // 2 * size, cells, n3)
+                add_to_plane(rings[0, t % 3], guess[at], has_u, correction[at // 2], n3)
             else:
-                _copy(rings, out, guess, at * cells, cells)
+                _copy(rings[0, t % 3], guess[at])
         for k in range(sweeps + further):
             i = t - k - 1
             halo = outside - k - 1
-            inside = 0 <= i < planes
-            if i < low - halo or i >= high + halo or (ends and not inside):
+            if i < low - halo or i >= high + halo or (ends and not 0 <= i < n1):
                 continue
-            at = i if inside else i % planes
-            # places in the rings: of this plane and of those beside it
-            place = (i + 3 * outside) % 3
-            here = base + (3 * k + place) * stride
-            out = here + 3 * stride
-            if zero and k == 0:
-                odd = (at + colour[0] - 1) % 2 if colour[0] else -1
-                _step_from_zero(rings, out, b, scale, at * cells, cells, masks, odd, numbers[1, 0])
+            at = i % n1
+            # the last state of planes of this part stands in the result, those of other planes in rings of its own
+            if k == sweeps:
+                out = r[at] if r.size > 0 else rings[sweeps + 1, i % 2]
             else:
-                below = here - stride if place > 0 else here + 2 * stride
-                above = here + stride if place < 2 else here - 2 * stride
-                if ends and i == 0:
-                    below = here
-                if ends and i == planes - 1:
-                    above = here
-                residual_plane(
-                    rest,
-                    r_base,
-                    b,
-                    at * cells,
-                    diagonal,
-                    coupling,
-                    d,
-                    planes,
-                    at,
-                    rings,
-                    below,
-                    here,
-                    above,
-                    cells,
-                    n3,
-                    one,
-                    -one,
-                )
-                if k < sweeps and colour[k] > 0:
-                    odd = (at + colour[k] - 1) % 2
-                    _step_colour(
-                        rings, out, rings, here, rest, r_base, scale, at * cells, cells, masks, odd, numbers[1, k]
-                    )
-                elif k < sweeps:
-                    # the state before, zero as the rings begin if there was none
-                    alpha, old = (numbers[0, k], here - 3 * stride) if k > 0 else (0 * one, here)
-                    _step(
-                        rings,
-                        out,
-                        rings,
-                        here,
-                        rings,
-                        old,
-                        rest,
-                        r_base,
-                        scale,
-                        at * cells,
-                        cells,
-                        alpha,
-                        numbers[1, k],
-                    )
+                out = y[at] if k == sweeps - 1 and low <= i < high else rings[k + 1, i % 3]
+            f, c = b[at], diagonal[at]
+            s = c if jacobi else scale[at]
+            if zero and k == 0:
+                parity = (at + colour[0] - 1) % 2 if colour[0] else -1
+                _first_step(out, f, s, jacobi, masks, parity, numbers[1, 0])
+                continue
+            x = _state(k, i, sweeps, as_given, rings, guess, y, low, high)
+            below = x if ends and i == 0 else _state(k, i - 1, sweeps, as_given, rings, guess, y, low, high)
+            above = x if ends and i == n1 - 1 else _state(k, i + 1, sweeps, as_given, rings, guess, y, low, high)
+            if k == sweeps or colour[k] > 0:
+                residual_plane(out, f, c, coupling, at, x, below, above, one, -one)
+                if k < sweeps:
+                    _step_colour(out, x, s, jacobi, masks, (at + colour[k] - 1) % 2, numbers[1, k])
                 elif sums.size > 0:
-                    sum_of_plane(sums, at // 2 * size, rest, r_base, cells, n3, at % 2 == 0)
-                else:
-                    _copy(r, at * cells, rest, r_base, cells)
-            if k == sweeps - 1 and low <= i < high:
-                _copy(y, at * cells, rings, out, cells)
+                    sum_of_plane(sums[at // 2], out, n3, at % 2 == 0)
+                continue
+            alpha, beta, gain, before = numbers[0, k], numbers[1, k], one, x
+            if k == 0:
+                alpha = none
+            elif zero and k == 1:
+                alpha, gain = none, one + alpha  # the state before is zero
+            else:
+                before = _state(k - 1, i, sweeps, as_given, rings, guess, y, low, high)
+            if jacobi:
+                _step_jacobi(out, f, c, coupling, at, x, below, above, before, alpha, beta, gain)
+            else:
+                residual_plane(out, f, c, coupling, at, x, below, above, one, -one)
+                _step(out, x, before, s, alpha, beta, gain)
 
 
 @compiled
-def _checkerboard(cells: int, n3: int, like: np.ndarray) -> np.ndarray:
-    masks = np.empty((2, cells), like.dtype)
-    for p in range(cells):
-        odd = (p // n3 + p % n3) % 2
-        masks[0, p] = 1 - odd
-        masks[1, p] = odd
+def _state(
+    k: int, i: int, sweeps: int, as_given: bool, rings: np.ndarray, u: np.ndarray, y: np.ndarray, low: int, high: int
+) -> np.ndarray:
+    """Plane i after k sweeps."""
+    if k == 0 and as_given:
+        return u[i % u.shape[0]]
+    if k == sweeps and low <= i < high:
+        return y[i]
+    return rings[k, i % 3]
+
+
+@compiled
+def _checkerboard(n3: int, like: np.ndarray) -> np.ndarray:
+    masks = np.empty((2, n3), like.dtype)
+    for p in range(n3):
+        masks[0, p] = (p + 1) % 2
+        masks[1, p] = p % 2
     return masks
+
+
+@compiled
+def _smooth_job(
+    diagonal: np.ndarray,
+    coupling: np.ndarray,
+    scale: np.ndarray,
+    b: np.ndarray,
+    u: np.ndarray,
+    correction: np.ndarray,
+    y: np.ndarray,
+    r: np.ndarray,
+    sums: np.ndarray,
+    numbers: np.ndarray,
+    colour: np.ndarray,
+    masks: np.ndarray,
+    n: int,
+    s: int,
+    low: int,
+    high: int,
+) -> None:
+    c = n if diagonal.shape[0] > 1 else 0
+    d, n1, n2, n3 = coupling.shape[1:]
+    ends = d == 1 or not coupling[c, 0, n1 - 1].any()
+    # rows stand a little apart: with sizes that are powers of two all would meet in the same places of the cache
+    memory = np.empty((colour.size + 2, 3, n2, (n3 + 15) // 16 * 16 + 80), b.dtype)
+    if not ends and u.ctypes.data == y.ctypes.data:
+        u = u.copy()  # the first planes of the guess are needed again after the last
+    _smooth_part(
+        borrowed(diagonal)[c],
+        borrowed(coupling)[c],
+        borrowed(scale)[c if scale.size > 0 else 0],
+        borrowed(b)[n, s],
+        u[n, s],
+        borrowed(correction)[n, s],
+        borrowed(y)[n, s],
+        borrowed(r)[n, s],
+        borrowed(sums)[n, s],
+        numbers,
+        colour,
+        borrowed(masks),
+        memory,
+        ends,
+        low,
+        high,
+    )
 
 
 @compiled
@@ -321,30 +378,12 @@ def _smooth(
     sums: np.ndarray,
     numbers: np.ndarray,
     colour: np.ndarray,
-    n3: int,
 ) -> None:
-    batch, rhs, planes, cells = b.shape
-    masks = _checkerboard(cells, n3, b).reshape(-1)
-    sizes = np.array([coupling.shape[1], planes, cells, n3, max(sums.shape[3], correction.shape[3])])
-    for n in range(batch):
-        c = n if diagonal.shape[0] > 1 else 0
-        for s in range(rhs):
-            _smooth_part(
-                diagonal[c].reshape(-1),
-                coupling[c].reshape(-1),
-                scale[c].reshape(-1),
-                b[n, s].reshape(-1),
-                u[n, s].reshape(-1),
-                correction[n, s].reshape(-1),
-                y[n, s].reshape(-1),
-                r[n, s].reshape(-1),
-                sums[n, s].reshape(-1),
-                numbers,
-                colour,
-                masks,
-                sizes,
-                0,
-                planes,
+    masks = _checkerboard(b.shape[4], b)
+    for n in range(b.shape[0]):
+        for s in range(b.shape[1]):
+            _smooth_job(
+                diagonal, coupling, scale, b, u, correction, y, r, sums, numbers, colour, masks, n, s, 0, b.shape[2]
             )
 
 
@@ -361,32 +400,32 @@ def _smooth_together(
     sums: np.ndarray,
     numbers: np.ndarray,
     colour: np.ndarray,
-    n3: int,
 ) -> None:
-    batch, rhs, planes, cells = b.shape
-    masks = _checkerboard(cells, n3, b).reshape(-1)
-    sizes = np.array([coupling.shape[1], planes, cells, n3, max(sums.shape[3], correction.shape[3])])
+    batch, rhs, n1 = b.shape[:3]
+    masks = _checkerboard(b.shape[4], b)
+    if u.ctypes.data == y.ctypes.data:
+        u = u.copy()  # parts would read what others have written
     # parts of an even number of planes, and enough of them to share out, but not so thin that halos weigh
-    parts = max(1, min(16 // (batch * rhs), planes // 32))
-    each = (planes + 2 * parts - 1) // (2 * parts) * 2
+    parts = max(1, min(16 // (batch * rhs), n1 // 32))
+    each = (n1 + 2 * parts - 1) // (2 * parts) * 2
     for job in prange(batch * rhs * parts):
-        n, s, part = job // (rhs * parts), job // parts % rhs, job % parts
-        c = n if diagonal.shape[0] > 1 else 0
-        if part * each < planes:
-            _smooth_part(
-                diagonal[c].reshape(-1),
-                coupling[c].reshape(-1),
-                scale[c].reshape(-1),
-                b[n, s].reshape(-1),
-                u[n, s].reshape(-1),
-                correction[n, s].reshape(-1),
-                y[n, s].reshape(-1),
-                r[n, s].reshape(-1),
-                sums[n, s].reshape(-1),
+        n, s, low = job // (rhs * parts), job // parts % rhs, job % parts * each
+        if low < n1:
+            _smooth_job(
+                diagonal,
+                coupling,
+                scale,
+                b,
+                u,
+                correction,
+                y,
+                r,
+                sums,
                 numbers,
                 colour,
                 masks,
-                sizes,
-                part * each,
-                min(planes, (part + 1) * each),
+                n,
+                s,
+                low,
+                min(n1, low + each),
             )

@@ -1,13 +1,7 @@
 """Stencils on a processor: one pass over memory each.
 
-Fields are seen as (batch, rhs, planes, cells): planes stand along the first axis (of two or three), and the cells of a
-plane are one long vector, whose neighbours along the other axes are shifts of it. Where a shift along the last axis
-crosses the end of a row, the coupling is zero or, on a periodic axis, the wrong neighbour is exchanged for the right
-one afterwards.
-
-Inner loops index flat arrays by unsigned offsets: a slice of an array costs two atomic operations to count references,
-and a signed index a test for being negative, which keeps the loop from being vectorised. Unsigned and signed integers
-must not meet: their sum would be a float.
+Fields are seen as (batch, rhs, planes, rows, cells), and all work is done row by row: the inner of a row is one
+vectorised loop over slices of borrowed arrays, its two ends, where a periodic axis closes, come after it.
 """
 
 from __future__ import annotations
@@ -18,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sciops.kernels.cpu.compiled import compiled, prange
+from sciops.kernels.cpu.compiled import borrowed, compiled, prange
 
 _LEAST = 1 << 15  # cells below which a second thread costs more than it gives
 
@@ -47,12 +41,21 @@ def _diffusion(
     diagonal: Tensor, coupling: Tensor, u: Tensor, b: Tensor, of_b: int, of_u: int, dot: bool
 ) -> tuple[Tensor, Tensor]:
     d = u.ndim - 2
-    y, x = torch.empty_like(u), as_planes(u, d)
+    y, x = torch.empty_like(u), as_rows(u, d)
     signs = np.array([of_b, of_u], dtype=x.dtype)
     energy = np.zeros((*x.shape[:2], x.shape[2] if dot else 0))
     run = _apply_together if is_large(u) else _apply
-    run(as_planes(diagonal, d), as_planes(coupling, d), x, as_planes(b, d), as_planes(y, d), signs, energy, u.shape[-1])
+    run(as_rows(diagonal, d), as_rows(coupling, d), x, as_rows(b, d), as_rows(y, d), signs, energy)
     return y, torch.from_numpy(energy.sum(-1)).to(u.dtype)
+
+
+def as_rows(tensor: Tensor, d: int) -> np.ndarray:
+    """A tensor (..., *space) as an array (..., planes, rows, cells); an axis that is not there has one entry."""
+    found: np.ndarray = tensor.detach().numpy()
+    if d == 3:
+        return found
+    shape = found.shape
+    return found.reshape((*shape[:-1], 1, shape[-1]) if d == 2 else (*shape[:-1], 1, 1, shape[-1]))
 
 
 def as_planes(tensor: Tensor, d: int) -> np.ndarray:
@@ -72,191 +75,58 @@ def is_large(u: Tensor) -> bool:
 @compiled
 def residual_plane(
     r: np.ndarray,
-    at: int,
     b: np.ndarray,
-    b_at: int,
     diagonal: np.ndarray,
     coupling: np.ndarray,
-    d: int,
-    planes: int,
-    plane: int,
+    i: int,
     x: np.ndarray,
-    below: int,
-    here: int,
-    above: int,
-    cells: int,
-    n3: int,
+    below: np.ndarray,
+    above: np.ndarray,
     of_b: float,
     of_u: float,
 ) -> None:
-    """r = of_b b + of_u A x in one plane.
+    """r = of_b b + of_u A x in plane i.
 
-    All arrays are flat: the plane of r starts at `at`, that of b at `b_at`, those of x at `below`, `here` and `above`;
-    `diagonal` is (planes, cells) and `coupling` (d, planes, cells) from their starts.
+    r, b, the diagonal and x, with the planes below and above it, are of shape (rows, cells or more); the coupling is
+    the whole one, (d, planes, rows, cells).
     """
-    zero, one, size = np.uint64(0), np.uint64(1), np.uint64(cells)
-    row, top = np.uint64(n3), np.uint64(cells - n3)
-    mine = np.uint64(plane) * size
-    w3 = np.uint64((d - 1) * planes) * size + mine
-    w2 = np.uint64(planes) * size + mine  # used with three axes
-    w1, w1_low = mine, np.uint64(plane - 1 if plane > 0 else planes - 1) * size
-    r0, b0, x0 = np.uint64(at), np.uint64(b_at), np.uint64(here)
-    up, low = np.uint64(above), np.uint64(below)
-    # the ends of the plane come last, one by one; the long loop takes them along where what lies beyond them can be
-    # read, since it then starts with a cache line: vectors that straddle two lines take twice as long
-    begin = zero if d > 1 and here > 0 else one
-    finish = size if here + cells < x.size else size - one
-    if d < 3 or cells == n3:
-        _span(
-            r,
-            r0,
-            b,
-            b0,
-            diagonal,
-            mine,
-            coupling,
-            w3,
-            w2,
-            w2,
-            w1,
-            w1_low,
-            x,
-            x0,
-            x0,
-            x0,
-            up,
-            low,
-            begin,
-            finish,
-            d,
-            of_b,
-            of_u,
-        )
-    else:
-        # rows around the ends: the first one lies above the last
-        first, last, ahead, down = begin, row, row, zero - top
-        for part in range(3):
-            if part == 1:
-                first, last, down = row, top, row
-            elif part == 2:
-                first, last, ahead = top, finish, zero - top
-            if first < last:
-                _span(
-                    r,
-                    r0,
-                    b,
-                    b0,
-                    diagonal,
-                    mine,
-                    coupling,
-                    w3,
-                    w2,
-                    w2 - down,
-                    w1,
-                    w1_low,
-                    x,
-                    x0,
-                    x0 + ahead,
-                    x0 - down,
-                    up,
-                    low,
-                    first,
-                    last,
-                    d,
-                    of_b,
-                    of_u,
-                )
-    for end in range(2 if cells > 1 else 1):
-        p = size - one if end else zero
-        total = diagonal[mine + p] * x[x0 + p]
-        if d > 1:
-            total -= coupling[w1 + p] * x[up + p] + coupling[w1_low + p] * x[low + p]
-        if d > 2:
-            j = p // row
-            ahead = p + row if j + one < size // row else p - top
-            down = p - row if j > zero else p + top
-            total -= coupling[w2 + p] * x[x0 + ahead] + coupling[w2 + down] * x[x0 + down]
-        if end and cells > 1:
-            total -= coupling[w3 + p - one] * x[x0 + p - one]
-        if not end and cells > 1:
-            total -= coupling[w3 + p] * x[x0 + p + one]
-        r[r0 + p] = of_b * b[b0 + p] + of_u * total
-    _close_rows(r, r0, coupling, w3, x, x0, size, row, of_u)
-
-
-@compiled
-def _span(
-    r: np.ndarray,
-    r0: int,
-    b: np.ndarray,
-    b0: int,
-    diagonal: np.ndarray,
-    c0: int,
-    coupling: np.ndarray,
-    w3: int,
-    w2: int,
-    w2_low: int,
-    w1: int,
-    w1_low: int,
-    x: np.ndarray,
-    x0: int,
-    x2: int,
-    x2_low: int,
-    x1: int,
-    x1_low: int,
-    first: int,
-    last: int,
-    d: int,
-    of_b: float,
-    of_u: float,
-) -> None:
-    """The cells [first, last) of a plane, all of whose neighbours lie at constant distances."""
-    one = np.uint64(1)
-    if d == 1:
-        for p in range(first, last):
-            r[r0 + p] = of_b * b[b0 + p] + of_u * (
-                diagonal[c0 + p] * x[x0 + p]
-                - coupling[w3 + p] * x[x0 + p + one]
-                - coupling[w3 + p - one] * x[x0 + p - one]
-            )
-    elif d == 2:
-        for p in range(first, last):
-            r[r0 + p] = of_b * b[b0 + p] + of_u * (
-                diagonal[c0 + p] * x[x0 + p]
-                - coupling[w3 + p] * x[x0 + p + one]
-                - coupling[w3 + p - one] * x[x0 + p - one]
-                - coupling[w1 + p] * x[x1 + p]
-                - coupling[w1_low + p] * x[x1_low + p]
-            )
-    else:
-        for p in range(first, last):
-            r[r0 + p] = of_b * b[b0 + p] + of_u * (
-                diagonal[c0 + p] * x[x0 + p]
-                - coupling[w3 + p] * x[x0 + p + one]
-                - coupling[w3 + p - one] * x[x0 + p - one]
-                - coupling[w2 + p] * x[x2 + p]
-                - coupling[w2_low + p] * x[x2_low + p]
-                - coupling[w1 + p] * x[x1 + p]
-                - coupling[w1_low + p] * x[x1_low + p]
-            )
-
-
-@compiled
-def _close_rows(
-    r: np.ndarray, r0: int, w: np.ndarray, w0: int, x: np.ndarray, x0: int, cells: int, n3: int, of_u: float
-) -> None:
-    """Exchange neighbours in the next row for those at the other end of the same row."""
-    one = np.uint64(1)
-    for j in range(cells // n3):
-        first = j * n3
-        last = first + n3 - one
-        c = of_u * w[w0 + last]
-        if c != 0:
-            r[r0 + last] -= c * x[x0 + first]
-            r[r0 + first] -= c * x[x0 + last]
-            if last + one < cells:
-                r[r0 + last] += c * x[x0 + last + one]
-                r[r0 + last + one] += c * x[x0 + last]
+    d, n1, n2, n3 = coupling.shape
+    before, last, second = i - 1 if i > 0 else n1 - 1, n3 - 1, 1 if n3 > 1 else 0
+    for j in range(n2):
+        y, f, c, u, w = r[j], b[j], diagonal[j], x[j], coupling[d - 1, i, j]
+        # the ends of the row
+        first = c[0] * u[0] - w[0] * u[second] - w[last] * u[last]
+        final = c[last] * u[last] - w[last] * u[0] - w[last - second] * u[last - second]
+        if d == 1:
+            for p in range(1, n3 - 1):
+                y[p] = of_b * f[p] + of_u * (c[p] * u[p] - w[p] * u[p + 1] - w[p - 1] * u[p - 1])
+        else:
+            w1, v1, up, low = coupling[0, i, j], coupling[0, before, j], above[j], below[j]
+            first -= w1[0] * up[0] + v1[0] * low[0]
+            final -= w1[last] * up[last] + v1[last] * low[last]
+            if d == 2:
+                for p in range(1, n3 - 1):
+                    y[p] = of_b * f[p] + of_u * (
+                        c[p] * u[p] - w[p] * u[p + 1] - w[p - 1] * u[p - 1] - w1[p] * up[p] - v1[p] * low[p]
+                    )
+            else:
+                k, h = j + 1 if j + 1 < n2 else 0, j - 1 if j > 0 else n2 - 1
+                w2, v2, ahead, behind = coupling[1, i, j], coupling[1, i, h], x[k], x[h]
+                first -= w2[0] * ahead[0] + v2[0] * behind[0]
+                final -= w2[last] * ahead[last] + v2[last] * behind[last]
+                for p in range(1, n3 - 1):
+                    y[p] = of_b * f[p] + of_u * (
+                        c[p] * u[p]
+                        - w[p] * u[p + 1]
+                        - w[p - 1] * u[p - 1]
+                        - w1[p] * up[p]
+                        - v1[p] * low[p]
+                        - w2[p] * ahead[p]
+                        - v2[p] * behind[p]
+                    )
+        y[0] = of_b * f[0] + of_u * first
+        if n3 > 1:
+            y[last] = of_b * f[last] + of_u * final
 
 
 @compiled
@@ -282,38 +152,23 @@ def _apply_planes(
     y: np.ndarray,
     signs: np.ndarray,
     energy: np.ndarray,
-    n3: int,
     job: int,
     jobs: int,
 ) -> None:
     """One of `jobs` equal parts of all planes of all fields."""
-    batch, rhs, planes, cells = u.shape
-    total, d = batch * rhs * planes, coupling.shape[1]
+    diagonal, coupling = borrowed(diagonal), borrowed(coupling)
+    u, b, y = borrowed(u), borrowed(b), borrowed(y)
+    batch, rhs, n1 = u.shape[:3]
+    total = batch * rhs * n1
     for q in range(job * total // jobs, (job + 1) * total // jobs):
-        n, s, i = q // (rhs * planes), q // planes % rhs, q % planes
+        n, s, i = q // (rhs * n1), q // n1 % rhs, q % n1
         c = n if diagonal.shape[0] > 1 else 0
-        start = (n * rhs + s) * planes
+        x, below, above = u[n, s, i], u[n, s, (i - 1) % n1], u[n, s, (i + 1) % n1]
         residual_plane(
-            y.reshape(-1),
-            q * cells,
-            b.reshape(-1),
-            q * cells,
-            diagonal[c].reshape(-1),
-            coupling[c].reshape(-1),
-            d,
-            planes,
-            i,
-            u.reshape(-1),
-            (start + (i - 1) % planes) * cells,
-            q * cells,
-            (start + (i + 1) % planes) * cells,
-            cells,
-            n3,
-            signs[0],
-            signs[1],
+            y[n, s, i], b[n, s, i], diagonal[c, i], coupling[c], i, x, below, above, signs[0], signs[1]
         )
         if energy.shape[2] > 0:
-            energy[n, s, i] = dot(u[n, s, i], y[n, s, i])
+            energy[n, s, i] = dot(x.reshape(-1), y[n, s, i].reshape(-1))
 
 
 @compiled
@@ -325,9 +180,8 @@ def _apply(
     y: np.ndarray,
     signs: np.ndarray,
     energy: np.ndarray,
-    n3: int,
 ) -> None:
-    _apply_planes(diagonal, coupling, u, b, y, signs, energy, n3, 0, 1)
+    _apply_planes(diagonal, coupling, u, b, y, signs, energy, 0, 1)
 
 
 @compiled(parallel=True)
@@ -339,10 +193,9 @@ def _apply_together(
     y: np.ndarray,
     signs: np.ndarray,
     energy: np.ndarray,
-    n3: int,
 ) -> None:
     for job in prange(16):
-        _apply_planes(diagonal, coupling, u, b, y, signs, energy, n3, job, 16)
+        _apply_planes(diagonal, coupling, u, b, y, signs, energy, job, 16)
 
 
 @compiled

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sciops.kernels.cpu.compiled import compiled, prange
-from sciops.kernels.cpu.stencil import as_planes, is_large, residual_plane
+from sciops.kernels.cpu.compiled import borrowed, compiled, prange
+from sciops.kernels.cpu.stencil import as_planes, as_rows, is_large, residual_plane
 from sciops.kernels.transfer import coarse_shape
 
 
@@ -15,7 +15,7 @@ def prolong(coarse: Tensor, u: Tensor | None, space: list[int]) -> Tensor:
     y = coarse.new_empty(*coarse.shape[:2], *space)
     d = len(space)
     run = _prolong_together if is_large(y) else _prolong
-    run(as_planes(coarse, d), as_planes(y if u is None else u, d), u is not None, as_planes(y, d), space[-1])
+    run(as_rows(coarse, d), as_rows(y if u is None else u, d), u is not None, as_rows(y, d))
     return y
 
 
@@ -23,7 +23,7 @@ def restrict(r: Tensor) -> Tensor:
     d = r.ndim - 2
     y = r.new_empty(*r.shape[:2], *coarse_shape(r.shape[2:]))
     run = _restrict_together if is_large(r) else _restrict
-    run(as_planes(r, d), as_planes(y, d), r.shape[-1])
+    run(as_rows(r, d), as_rows(y, d))
     return y
 
 
@@ -78,8 +78,8 @@ def transfer_slopes(fine: Tensor, coarse: Tensor, count: int, shared: bool) -> T
 def coarsen(diagonal: Tensor, coupling: Tensor, factor: float) -> tuple[Tensor, Tensor]:
     batch, d, *space = coupling.shape
     coarse, couplings = (diagonal.new_empty(batch, *k, *coarse_shape(space)) for k in ((), (d,)))
-    arrays = [as_planes(t, d) for t in (diagonal, coupling, coarse, couplings)]
-    _coarsen(*arrays, arrays[0].dtype.type(factor), space[-1])
+    arrays = [as_rows(t, d) for t in (diagonal, coupling, coarse, couplings)]
+    _coarsen(*arrays, arrays[0].dtype.type(factor))
     return coarse, couplings
 
 
@@ -104,86 +104,83 @@ def _moves(d: int, count: int) -> np.ndarray:
 
 
 @compiled
-def add_to_plane(
-    out: np.ndarray, at: int, u: np.ndarray, u_at: int, has_u: bool, coarse: np.ndarray, from_: int, cells: int, n3: int
-) -> None:
-    """out = u + P e in one plane, P constant; flat arrays and where their planes start."""
-    one, two, row, zero = np.uint64(1), np.uint64(2), np.uint64(n3), u.dtype.type(0)
-    pairs, count = row // two, (row + one) // two
-    y0, x0, e0 = np.uint64(at), np.uint64(u_at), np.uint64(from_)
-    for j in range(np.uint64(cells) // row):
-        y, x, e = y0 + j * row, x0 + j * row, e0 + j // two * count
+def add_to_plane(out: np.ndarray, u: np.ndarray, has_u: bool, coarse: np.ndarray, n3: int) -> None:
+    """out = u + P e in one plane, P constant; rows of `n3` cells or more."""
+    pairs, zero = n3 // 2, coarse.dtype.type(0)
+    for j in range(out.shape[0]):
+        y, e = out[j], coarse[j // 2]
         if has_u:
+            x = u[j]
             for k in range(pairs):
-                out[y + two * k] = u[x + two * k] + coarse[e + k]
-                out[y + two * k + one] = u[x + two * k + one] + coarse[e + k]
+                y[2 * k] = x[2 * k] + e[k]
+                y[2 * k + 1] = x[2 * k + 1] + e[k]
         else:
             for k in range(pairs):
-                out[y + two * k] = coarse[e + k]
-                out[y + two * k + one] = coarse[e + k]
-        if pairs < count:
-            out[y + row - one] = coarse[e + pairs] + (u[x + row - one] if has_u else zero)
+                y[2 * k] = e[k]
+                y[2 * k + 1] = e[k]
+        if n3 % 2:
+            y[n3 - 1] = e[pairs] + (u[j, n3 - 1] if has_u else zero)
 
 
 @compiled
-def sum_of_plane(out: np.ndarray, at: int, r: np.ndarray, r_at: int, cells: int, n3: int, first: bool) -> None:
+def sum_of_plane(out: np.ndarray, r: np.ndarray, n3: int, first: bool) -> None:
     """Sums over the cells of each coarse cell in a plane, set by the first plane of a pair, added to by the other."""
-    one, two, row = np.uint64(1), np.uint64(2), np.uint64(n3)
-    pairs, count = row // two, (row + one) // two
-    y0, x0 = np.uint64(at), np.uint64(r_at)
-    for j in range(np.uint64(cells) // row):
-        y, x = y0 + j // two * count, x0 + j * row
-        if first and j % two == 0:
+    pairs = n3 // 2
+    for j in range(r.shape[0]):
+        y, x = out[j // 2], r[j]
+        if first and j % 2 == 0:
             for k in range(pairs):
-                out[y + k] = r[x + two * k] + r[x + two * k + one]
-            if pairs < count:
-                out[y + pairs] = r[x + row - one]
+                y[k] = x[2 * k] + x[2 * k + 1]
+            if n3 % 2:
+                y[pairs] = x[n3 - 1]
         else:
             for k in range(pairs):
-                out[y + k] += r[x + two * k] + r[x + two * k + one]
-            if pairs < count:
-                out[y + pairs] += r[x + row - one]
+                y[k] += x[2 * k] + x[2 * k + 1]
+            if n3 % 2:
+                y[pairs] += x[n3 - 1]
 
 
 @compiled
-def _prolong_part(coarse: np.ndarray, u: np.ndarray, has_u: bool, y: np.ndarray, n3: int, job: int, jobs: int) -> None:
-    batch, rhs, planes, cells = y.shape
-    total, (count, size) = batch * rhs * planes, coarse.shape[2:]
+def _prolong_part(coarse: np.ndarray, u: np.ndarray, has_u: bool, y: np.ndarray, job: int, jobs: int) -> None:
+    coarse, u, y = borrowed(coarse), borrowed(u), borrowed(y)
+    batch, rhs, n1, _, n3 = y.shape
+    total = batch * rhs * n1
     for q in range(job * total // jobs, (job + 1) * total // jobs):
-        start = (q // planes * count + q % planes // 2) * size
-        add_to_plane(y.reshape(-1), q * cells, u.reshape(-1), q * cells, has_u, coarse.reshape(-1), start, cells, n3)
+        n, s, i = q // (rhs * n1), q // n1 % rhs, q % n1
+        add_to_plane(y[n, s, i], u[n, s, i], has_u, coarse[n, s, i // 2], n3)
 
 
 @compiled
-def _prolong(coarse: np.ndarray, u: np.ndarray, has_u: bool, y: np.ndarray, n3: int) -> None:
-    _prolong_part(coarse, u, has_u, y, n3, 0, 1)
+def _prolong(coarse: np.ndarray, u: np.ndarray, has_u: bool, y: np.ndarray) -> None:
+    _prolong_part(coarse, u, has_u, y, 0, 1)
 
 
 @compiled(parallel=True)
-def _prolong_together(coarse: np.ndarray, u: np.ndarray, has_u: bool, y: np.ndarray, n3: int) -> None:
+def _prolong_together(coarse: np.ndarray, u: np.ndarray, has_u: bool, y: np.ndarray) -> None:
     for job in prange(16):
-        _prolong_part(coarse, u, has_u, y, n3, job, 16)
+        _prolong_part(coarse, u, has_u, y, job, 16)
 
 
 @compiled
-def _restrict_part(r: np.ndarray, y: np.ndarray, n3: int, job: int, jobs: int) -> None:
-    batch, rhs, count, size = y.shape
-    total, (planes, cells) = batch * rhs * count, r.shape[2:]
+def _restrict_part(r: np.ndarray, y: np.ndarray, job: int, jobs: int) -> None:
+    r, y = borrowed(r), borrowed(y)
+    batch, rhs, c1 = y.shape[:3]
+    total, n1, n3 = batch * rhs * c1, r.shape[2], r.shape[4]
     for q in range(job * total // jobs, (job + 1) * total // jobs):
-        for child in range(min(2, planes - 2 * (q % count))):
-            start = (q // count * planes + 2 * (q % count) + child) * cells
-            sum_of_plane(y.reshape(-1), q * size, r.reshape(-1), start, cells, n3, child == 0)
+        n, s, i = q // (rhs * c1), q // c1 % rhs, q % c1
+        for plane in range(2 * i, min(2 * i + 2, n1)):
+            sum_of_plane(y[n, s, i], r[n, s, plane], n3, plane == 2 * i)
 
 
 @compiled
-def _restrict(r: np.ndarray, y: np.ndarray, n3: int) -> None:
-    _restrict_part(r, y, n3, 0, 1)
+def _restrict(r: np.ndarray, y: np.ndarray) -> None:
+    _restrict_part(r, y, 0, 1)
 
 
 @compiled(parallel=True)
-def _restrict_together(r: np.ndarray, y: np.ndarray, n3: int) -> None:
+def _restrict_together(r: np.ndarray, y: np.ndarray) -> None:
     for job in prange(16):
-        _restrict_part(r, y, n3, job, 16)
+        _restrict_part(r, y, job, 16)
 
 
 @compiled
@@ -439,11 +436,12 @@ def _slopes(fine: np.ndarray, coarse: np.ndarray, moves: np.ndarray, y: np.ndarr
 
 
 @compiled
-def _faces_in_rows(out: np.ndarray, w: np.ndarray, n3: int, factor: float, nearer: float) -> None:
+def _faces_in_rows(out: np.ndarray, w: np.ndarray, factor: float, nearer: float) -> None:
     """Add the couplings to the next coarse cell of a row; `nearer` is the factor beside a cell that stays alone."""
+    n3 = w.shape[1]
     c3 = (n3 + 1) // 2
-    for j in range(w.size // n3):
-        y, x = out[j // 2 * c3 : (j // 2 + 1) * c3], w[j * n3 : (j + 1) * n3]
+    for j in range(w.shape[0]):
+        y, x = out[j // 2], w[j]
         for k in range(n3 // 2):
             y[k] += factor * x[2 * k + 1]
         if n3 % 2:
@@ -453,107 +451,66 @@ def _faces_in_rows(out: np.ndarray, w: np.ndarray, n3: int, factor: float, neare
 
 
 @compiled
-def _raise_alone(extra: np.ndarray, plane_alone: bool, n2: int, n3: int, factor: float) -> None:
-    """Take the factor back where a cell has no twin along some axis."""
-    for j in range(extra.size // n3):
-        everywhere = plane_alone or (n2 % 2 == 1 and n2 > 0 and j == n2 - 1)
+def _raise_alone(extra: np.ndarray, plane_alone: bool, rows: bool, factor: float) -> None:
+    """Take the factor back where a cell has no twin along some axis, among them that of the rows or not."""
+    n2, n3 = extra.shape
+    for j in range(n2):
+        everywhere = plane_alone or (rows and n2 % 2 == 1 and j == n2 - 1)
         for k in range(0 if everywhere else n3 - n3 % 2, n3):
-            extra[j * n3 + k] /= factor
+            extra[j, k] /= factor
 
 
 @compiled
 def _coarsen_plane(
-    diagonal: np.ndarray,
-    coupling: np.ndarray,
-    coarse: np.ndarray,
-    couplings: np.ndarray,
-    factor: float,
-    n3: int,
-    i: int,
+    diagonal: np.ndarray, coupling: np.ndarray, coarse: np.ndarray, couplings: np.ndarray, factor: float, i: int
 ) -> None:
     """One coarse plane: its couplings, and of its diagonal what is beyond them."""
-    d, n1, cells = coupling.shape
-    c3, n2 = (n3 + 1) // 2, cells // n3
+    d, n1, n2, n3 = coupling.shape
     dtype = diagonal.dtype
-    ones, extra = np.ones(cells, dtype), np.empty(cells, dtype)
+    ones, extra = np.ones((n2, n3), dtype), np.empty((n2, n3), dtype)
     one, zero = dtype.type(1), dtype.type(0)
     nearer = (factor + factor) / (one + factor)
     couplings[d - 1, i] = 0
     if d > 2:
         couplings[1, i] = 0
-    for child in range(2):
-        plane = 2 * i + child
-        if plane >= n1:
-            continue
+    for plane in range(2 * i, min(2 * i + 2, n1)):
         # what each row of A adds up to is what the diagonal has beyond the couplings
-        residual_plane(
-            extra,
-            0,
-            ones,
-            0,
-            diagonal.reshape(-1),
-            coupling.reshape(-1),
-            d,
-            n1,
-            plane,
-            ones,
-            0,
-            0,
-            0,
-            cells,
-            n3,
-            zero,
-            factor,
-        )
-        _raise_alone(extra, d > 1 and plane == 2 * i and plane == n1 - 1, n2 if d > 2 else 0, n3, factor)
-        sum_of_plane(coarse[i], 0, extra, 0, cells, n3, child == 0)
-        _faces_in_rows(couplings[d - 1, i], coupling[d - 1, plane], n3, factor, nearer)
+        residual_plane(extra, ones, diagonal[plane], coupling, plane, ones, ones, ones, zero, factor)
+        _raise_alone(extra, d > 1 and plane == 2 * i and plane == n1 - 1, d > 2, factor)
+        sum_of_plane(coarse[i], extra, n3, plane == 2 * i)
+        _faces_in_rows(couplings[d - 1, i], coupling[d - 1, plane], factor, nearer)
         if d > 2:
             for j in range(n2):
                 if j % 2 == 1 or j == n2 - 1:
                     f = nearer if n2 % 2 == 1 and j >= n2 - 2 else factor
-                    x, out = coupling[1, plane, j * n3 : (j + 1) * n3], couplings[1, i, j // 2 * c3 : (j // 2 + 1) * c3]
+                    x, out = coupling[1, plane, j], couplings[1, i, j // 2]
                     for k in range(n3):
                         out[k // 2] += f * x[k]
     if d > 1:
         last = min(2 * i + 1, n1 - 1)
-        f, w = nearer if n1 % 2 == 1 and last >= n1 - 2 else factor, coupling[0, last]
-        for k in range(cells):
-            extra[k] = f * w[k]
-        sum_of_plane(couplings[0, i], 0, extra, 0, cells, n3, True)
+        f = nearer if n1 % 2 == 1 and last >= n1 - 2 else factor
+        for j in range(n2):
+            x, out = coupling[0, last, j], extra[j]
+            for k in range(n3):
+                out[k] = f * x[k]
+        sum_of_plane(couplings[0, i], extra, n3, True)
 
 
 @compiled(parallel=True)
 def _coarsen(
-    diagonal: np.ndarray, coupling: np.ndarray, coarse: np.ndarray, couplings: np.ndarray, factor: float, n3: int
+    diagonal: np.ndarray, coupling: np.ndarray, coarse: np.ndarray, couplings: np.ndarray, factor: float
 ) -> None:
-    batch, c1, size = coarse.shape
-    c3, dtype = (n3 + 1) // 2, diagonal.dtype
+    batch, c1, c2, c3 = coarse.shape
+    dtype = diagonal.dtype
+    zero, minus = dtype.type(0), dtype.type(-1)
     for q in prange(batch * c1):
         b = q // c1
-        _coarsen_plane(diagonal[b], coupling[b], coarse[b], couplings[b], factor, n3, q % c1)
+        _coarsen_plane(
+            borrowed(diagonal)[b], borrowed(coupling)[b], borrowed(coarse)[b], borrowed(couplings)[b], factor, q % c1
+        )
     for q in prange(batch * c1):
         b, i = q // c1, q % c1
-        unit, total = np.ones(size, dtype), np.empty(size, dtype)
-        residual_plane(
-            total,
-            0,
-            unit,
-            0,
-            coarse[b].reshape(-1),
-            couplings[b].reshape(-1),
-            coupling.shape[1],
-            c1,
-            i,
-            unit,
-            0,
-            0,
-            0,
-            size,
-            c3,
-            dtype.type(0),
-            dtype.type(-1),
-        )
+        ones, total, own = np.ones((c2, c3), dtype), np.empty((c2, c3), dtype), coarse[b, i]
+        residual_plane(total, ones, own, couplings[b], i, ones, ones, ones, zero, minus)
         # total is - D of its own plus the couplings
-        for k in range(size):
-            coarse[b, i, k] += total[k] + coarse[b, i, k]
+        own += total + own

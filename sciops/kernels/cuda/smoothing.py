@@ -29,7 +29,7 @@ _KEPT, _STEP, _CORRECTED, _PROLONGED, _ZERO = range(5)
 def smooth(
     diagonal: Tensor,
     coupling: Tensor,
-    scale: Tensor,
+    scale: Tensor | None,
     b: Tensor,
     u: Tensor | None,
     correction: Tensor | None,
@@ -43,6 +43,8 @@ def smooth(
         u is not None, correction is not None
     ]
     guess, coarse = b if u is None else u, b if correction is None else correction
+    if out is not None and u is not None and out.data_ptr() == u.data_ptr() and len(step) == 1:
+        guess = u.clone()  # a sweep reads what lies beside the cells that it sets
     history = [(start, guess)]
     for k in range(len(step)):
         if k == 0 and start == _ZERO and len(step) > 1 and colour[0] == colour[1] == 0:
@@ -56,7 +58,7 @@ def smooth(
             g.programs,
             diagonal,
             coupling,
-            scale,
+            diagonal if scale is None else scale,
             b,
             x,
             before,
@@ -69,6 +71,7 @@ def smooth(
             ALPHA=momentum[k],
             BETA=step[k],
             COLOUR=colour[k],
+            JACOBI=scale is None,
             **g.constants,
         )
         history = [history[-1], (_KEPT, y)]
@@ -78,7 +81,7 @@ def smooth(
 def smooth_residual(
     diagonal: Tensor,
     coupling: Tensor,
-    scale: Tensor,
+    scale: Tensor | None,
     b: Tensor,
     u: Tensor | None,
     correction: Tensor | None,
@@ -111,6 +114,15 @@ def smooth_residual_(out: Tensor, rest: Tensor, *args: Any) -> None:
 
 
 @triton.jit
+def _scale(at, mask, JACOBI: tl.constexpr, DOUBLE: tl.constexpr):
+    """The scale of cells, which for Jacobi is one over the diagonal that stands there."""
+    value = load(at, mask, DOUBLE)
+    if JACOBI:
+        value = number(1.0, DOUBLE) / tl.where(mask, value, number(1.0, DOUBLE))
+    return value
+
+
+@triton.jit
 def _state(
     x,
     scale,
@@ -122,13 +134,14 @@ def _state(
     n3,
     KIND: tl.constexpr,
     FIRST: tl.constexpr,
+    JACOBI: tl.constexpr,
     DOUBLE: tl.constexpr,
 ):
     """The state before a sweep at cells q."""
     if KIND == 0:
         value = load(x + q, mask, DOUBLE)
     elif KIND == 1:
-        value = number(FIRST, DOUBLE) * load(scale + q, mask, DOUBLE) * load(b + q, mask, DOUBLE)
+        value = number(FIRST, DOUBLE) * _scale(scale + q, mask, JACOBI, DOUBLE) * load(b + q, mask, DOUBLE)
     elif KIND == 4:
         value = tl.zeros(q.shape, tl.float64 if DOUBLE else tl.float32)
     else:
@@ -161,6 +174,7 @@ def _sweep(
     ALPHA: tl.constexpr,
     BETA: tl.constexpr,
     COLOUR: tl.constexpr,
+    JACOBI: tl.constexpr,
     DIM: tl.constexpr,
     DOUBLE: tl.constexpr,
     BLOCK: tl.constexpr,
@@ -174,22 +188,22 @@ def _sweep(
     diagonal, scale, coupling = diagonal + operator * cells, scale + operator * cells, coupling + operator * cells * DIM
     q = tl.program_id(0) % blocks * BLOCK + tl.arange(0, BLOCK)
     mask = q < cells
-    s, r = load(scale + q, mask, DOUBLE), load(b + q, mask, DOUBLE)
-    value = _state(x, scale, b, coarse, q, mask, n2, n3, KIND, FIRST, DOUBLE)
+    s, r = _scale(scale + q, mask, JACOBI, DOUBLE), load(b + q, mask, DOUBLE)
+    value = _state(x, scale, b, coarse, q, mask, n2, n3, KIND, FIRST, JACOBI, DOUBLE)
     if KIND != 4:
         r -= load(diagonal + q, mask, DOUBLE) * value
         for a in tl.static_range(DIM):
             up = neighbour(q, n1, n2, n3, 3 - DIM + a, True)
             low = neighbour(q, n1, n2, n3, 3 - DIM + a, False)
             w = coupling + a * cells.to(tl.int64)
-            r += load(w + q, mask, DOUBLE) * _state(x, scale, b, coarse, up, mask, n2, n3, KIND, FIRST, DOUBLE)
-            r += load(w + low, mask, DOUBLE) * _state(x, scale, b, coarse, low, mask, n2, n3, KIND, FIRST, DOUBLE)
+            r += load(w + q, mask, DOUBLE) * _state(x, scale, b, coarse, up, mask, n2, n3, KIND, FIRST, JACOBI, DOUBLE)
+            r += load(w + low, mask, DOUBLE) * _state(x, scale, b, coarse, low, mask, n2, n3, KIND, FIRST, JACOBI, DOUBLE)
     move = number(BETA, DOUBLE) * s * r
     if COLOUR > 0:
         parity = (q // (n2 * n3) + q // n3 % n2 + q % n3) % 2
         move = tl.where(parity == COLOUR - 1, move, 0.0)
     if BEFORE >= 0:
-        old = _state(before, scale, b, coarse, q, mask, n2, n3, BEFORE, FIRST, DOUBLE)
+        old = _state(before, scale, b, coarse, q, mask, n2, n3, BEFORE, FIRST, JACOBI, DOUBLE)
         move += number(ALPHA, DOUBLE) * (value - old)
     tl.store(y + q, value + move, mask=mask)
 

@@ -18,6 +18,7 @@ def smooth(
     guess: bool = False,
     correction: bool = False,
     coarse: bool | None = None,
+    scaled: bool = True,
 ) -> Any:
     def make(draw: Draw) -> tuple[Any, ...]:
         space = grid(draw, *small)
@@ -26,7 +27,7 @@ def smooth(
         return (
             *operator(draw, operators, *space),
             # far enough from 1/D that the residual does not all but vanish: its digits would go with it
-            draw.uniform(operators, *space, low=0.02, high=0.06),
+            draw.uniform(operators, *space, low=0.02, high=0.06) if scaled else None,
             b,
             draw.normal(*b.shape) if guess else None,
             draw.normal(batch, 1, *coarse_shape(space)) if correction else None,
@@ -56,6 +57,10 @@ EXAMPLES = [
     Example("smooth_residual_", inplace(smooth(jacobi(2), 4, guess=True, coarse=False), False), "1d-jacobi"),
     Example("smooth", smooth(chebyshev(3), 4, batch=2, shared=False, guess=True, correction=True), "1d-chebyshev"),
     Example("smooth", smooth(gauss_seidel(), 3, 3), "2d-zero"),
+    Example("smooth", smooth(gauss_seidel(), 3, 3, scaled=False), "2d-zero-own-scale"),
+    Example("smooth", smooth(chebyshev(3), 4, batch=2, guess=True, scaled=False), "1d-own-scale"),
+    Example("smooth", smooth(chebyshev(3), 2, 3, scaled=False), "2d-zero-chebyshev-own-scale"),
+    Example("smooth", smooth(jacobi(2), 2, 2, 3, batch=2, shared=False, correction=True, scaled=False), "3d-own-scale"),
     Example("smooth", smooth(chebyshev(3), 2, 3), "2d-chebyshev-zero"),
     Example("smooth", smooth(chebyshev(2), 2, 3, guess=True, correction=True), "2d-up"),
     Example("smooth", smooth(gauss_seidel(reverse=True), 2, 2, 3, guess=True), "3d-colours"),
@@ -63,5 +68,6 @@ EXAMPLES = [
     Example("smooth_residual", smooth(chebyshev(2), 2, 3, batch=2, shared=False, coarse=True), "2d-down"),
     Example("smooth_residual", smooth(jacobi(2), 4, guess=True, coarse=False), "1d-jacobi"),
     Example("smooth_residual", smooth(gauss_seidel(), 3, 2, 2, coarse=True), "3d-colours"),
+    Example("smooth_residual", smooth(jacobi(3), 3, 2, coarse=True, scaled=False), "2d-own-scale"),
     Example("smooth_residual", smooth(chebyshev(2), 2, 2, 2, guess=True, correction=True, coarse=True), "3d-up-down"),
 ]
