@@ -181,7 +181,7 @@ def gauss_seidel(steps: int = 1, *, reverse: bool = False) -> Sweeps:
 
 
 def l1_scale(
-    diagonal: Float[Tensor, " batch *space"], coupling: Float[Tensor, "batch d *space"]
+    diagonal: Float[Tensor, " batch *space"], coupling: Float[Tensor, "batch link *space"]
 ) -> Float[Tensor, " batch *space"]:
     r"""The scale of l1-Jacobi: one over the sum of the magnitudes in each row of A.
 
@@ -216,7 +216,7 @@ def l1_scale(
 
 def smooth(
     diagonal: Float[Tensor, " batch *space"],
-    coupling: Float[Tensor, "batch d *space"],
+    coupling: Float[Tensor, "batch link *space"],
     scale: Float[Tensor, " batch *space"] | None,
     b: Float[Tensor, "batch rhs *space"],
     u: Float[Tensor, "batch rhs *space"] | None = None,
@@ -267,7 +267,7 @@ def smooth(
 
 def smooth_residual(
     diagonal: Float[Tensor, " batch *space"],
-    coupling: Float[Tensor, "batch d *space"],
+    coupling: Float[Tensor, "batch link *space"],
     scale: Float[Tensor, " batch *space"] | None,
     b: Float[Tensor, "batch rhs *space"],
     u: Float[Tensor, "batch rhs *space"] | None = None,
@@ -322,7 +322,7 @@ def smooth_residual(
 def smooth_(
     out: Float[Tensor, "batch rhs *space"],
     diagonal: Float[Tensor, " batch *space"],
-    coupling: Float[Tensor, "batch d *space"],
+    coupling: Float[Tensor, "batch link *space"],
     scale: Float[Tensor, " batch *space"] | None,
     b: Float[Tensor, "batch rhs *space"],
     u: Float[Tensor, "batch rhs *space"] | None = None,
@@ -368,7 +368,7 @@ def smooth_residual_(
     out: Float[Tensor, "batch rhs *space"],
     residual: Float[Tensor, "batch rhs *rest"],
     diagonal: Float[Tensor, " batch *space"],
-    coupling: Float[Tensor, "batch d *space"],
+    coupling: Float[Tensor, "batch link *space"],
     scale: Float[Tensor, " batch *space"] | None,
     b: Float[Tensor, "batch rhs *space"],
     u: Float[Tensor, "batch rhs *space"] | None = None,
@@ -575,7 +575,7 @@ def _slopes_with_operator(
         states.append(x)
     assert in_scale is not None and in_b is not None
     # the sum over sweeps is one over more right-hand sides
-    in_diagonal, in_coupling = diffusion_slopes(-torch.cat(pulls, 1), torch.cat(states, 1), shared)
+    in_diagonal, in_coupling = diffusion_slopes(-torch.cat(pulls, 1), torch.cat(states, 1), shared, coupling.shape[1])
     in_scale = in_scale.sum((0, 1))[None] if shared else in_scale.sum(1)
     if scale is None:
         return [in_diagonal - in_scale / diagonal.square(), in_coupling, None], in_b, g

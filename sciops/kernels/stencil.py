@@ -10,7 +10,12 @@ axis periodic; where it is zero the axis ends, and what D has beyond the sum of 
 Neumann; twice the coefficient: Dirichlet on the face; anything between: Robin). A is symmetric, so the derivative in u
 is A itself, and the derivatives in D and w are products of the gradient with u and its neighbours.
 
-Shapes: D ``(batch, *space)``, w ``(batch, d, *space)``, fields ``(batch, rhs, *space)``, with one, two or three axes.
+What multigrid makes of it on coarser grids couples each cell to all of the 3^d - 1 around it. The same functions take
+such an operator, with the links o of :func:`offsets` in place of the axes,
+:math:`(A u)_i = D_i u_i - \sum_o (w_{o,i} u_{i+o} + w_{o,i-o} u_{i-o})`.
+
+Shapes: D ``(batch, *space)``, w ``(batch, d, *space)`` or ``(batch, (3^d - 1)/2, *space)``, fields ``(batch, rhs,
+*space)``, with one, two or three axes.
 
 **Constant stencils.** Weights ``(3,) * d`` for all channels, or ``(channels, 3, ...)`` for each its own, meet fields
 ``(batch, channels, *space)``: :math:`y_i = \sum_{o \in \{-1,0,1\}^d} K_{o+1}\, u_{i+o}`.
@@ -37,7 +42,7 @@ EDGES: tuple[Edge, ...] = ("zero", "periodic", "reflect")
 
 def diffusion_apply(
     diagonal: Float[Tensor, " batch *space"],
-    coupling: Float[Tensor, "batch d *space"],
+    coupling: Float[Tensor, "batch link *space"],
     u: Float[Tensor, "batch rhs *space"],
 ) -> Float[Tensor, "batch rhs *space"]:
     """Apply the diffusion operator of this module, y = A u.
@@ -74,7 +79,7 @@ def diffusion_apply(
 
 def diffusion_residual(
     diagonal: Float[Tensor, " batch *space"],
-    coupling: Float[Tensor, "batch d *space"],
+    coupling: Float[Tensor, "batch link *space"],
     u: Float[Tensor, "batch rhs *space"],
     b: Float[Tensor, "batch rhs *space"],
 ) -> Float[Tensor, "batch rhs *space"]:
@@ -111,7 +116,7 @@ def diffusion_residual(
 
 def diffusion_apply_dot(
     diagonal: Float[Tensor, " batch *space"],
-    coupling: Float[Tensor, "batch d *space"],
+    coupling: Float[Tensor, "batch link *space"],
     u: Float[Tensor, "batch rhs *space"],
 ) -> tuple[Float[Tensor, "batch rhs *space"], Float[Tensor, "batch rhs"]]:
     """A u and the energy <u, A u> of each field, in one pass: what an iteration of conjugate gradients needs.
@@ -209,12 +214,40 @@ def stencil_adjoint(
     return u
 
 
+def offsets(d: int, links: int) -> list[tuple[int, ...]]:
+    """To which neighbours the couplings of an operator lead: along each axis, or to all those that come later.
+
+    Parameters
+    ----------
+    d
+        The number of axes.
+    links
+        The number of couplings, d or (3^d - 1)/2.
+
+    Returns
+    -------
+    list of tuple of int
+        One offset for each coupling, in order.
+
+    Examples
+    --------
+    >>> offsets(2, 2)
+    [(1, 0), (0, 1)]
+    >>> offsets(2, 4)
+    [(0, 1), (1, -1), (1, 0), (1, 1)]
+    """
+    if links == d:
+        return [tuple(int(a == b) for b in range(d)) for a in range(d)]
+    return list(itertools.product((-1, 0, 1), repeat=d))[3**d // 2 + 1 :]
+
+
 def require_operator(diagonal: Tensor, coupling: Tensor, u: Tensor) -> None:
     """Raise InputError unless the shapes are those of an operator and of fields on its grid."""
     d = coupling.ndim - 2
-    if not 1 <= d <= 3 or coupling.shape[1] != d:
+    if not 1 <= d <= 3 or coupling.shape[1] not in (d, 3**d // 2):
         raise InputError(
-            f"the coupling has shape {tuple(coupling.shape)}; (batch, d, *space) with d = 1, 2 or 3 axes is expected"
+            f"the coupling has shape {tuple(coupling.shape)}; (batch, d, *space) or (batch, (3^d - 1)/2, *space) with "
+            f"d = 1, 2 or 3 axes is expected"
         )
     space = coupling.shape[2:]
     require_cells(space)
@@ -226,6 +259,15 @@ def require_operator(diagonal: Tensor, coupling: Tensor, u: Tensor) -> None:
         raise InputError(
             f"the field has shape {tuple(u.shape)}, expected (batch, rhs, {', '.join(map(str, space))}) "
             f"with a batch that the operator's, {coupling.shape[0]}, serves"
+        )
+
+
+def require_axes(coupling: Tensor) -> None:
+    """Raise InputError for an operator that couples cells across corners."""
+    if coupling.shape[1] != coupling.ndim - 2:
+        raise InputError(
+            f"the coupling has shape {tuple(coupling.shape)} with links across corners; (batch, d, *space), one link "
+            f"along each axis, is expected"
         )
 
 
@@ -242,9 +284,9 @@ def require_shape(name: str, tensor: Tensor, expected: tuple[int, ...]) -> None:
         raise InputError(f"the {name} has shape {tuple(tensor.shape)}, expected {tuple(expected)}")
 
 
-def diffusion_slopes(g: Tensor, u: Tensor, shared: bool) -> tuple[Tensor, Tensor]:
-    """Derivatives of <g, A u> in the diagonal and the coupling, summed over the fields that share an operator."""
-    diagonal, coupling = _slopes(g, u, shared)
+def diffusion_slopes(g: Tensor, u: Tensor, shared: bool, links: int) -> tuple[Tensor, Tensor]:
+    """Derivatives of <g, A u> in the diagonal and the couplings, summed over the fields that share an operator."""
+    diagonal, coupling = _slopes(g, u, shared, links)
     return diagonal, coupling
 
 
@@ -264,10 +306,10 @@ def _stencil_arguments(weights: Tensor, u: Tensor, boundary: str) -> tuple[Tenso
 
 
 def _apply_reference(diagonal: Tensor, coupling: Tensor, u: Tensor) -> Tensor:
-    y = diagonal[:, None] * u
-    for a in range(coupling.shape[1]):
+    y, axes = diagonal[:, None] * u, tuple(range(2, u.ndim))
+    for a, offset in enumerate(offsets(u.ndim - 2, coupling.shape[1])):
         w = coupling[:, None, a]
-        y = y - w * u.roll(-1, a + 2) - (w * u).roll(1, a + 2)
+        y = y - w * u.roll([-o for o in offset], axes) - (w * u).roll(offset, axes)
     return y
 
 
@@ -280,24 +322,26 @@ def _apply_dot_reference(diagonal: Tensor, coupling: Tensor, u: Tensor) -> tuple
     return y, (u * y).flatten(2).sum(-1)
 
 
-def _slopes_reference(g: Tensor, u: Tensor, shared: bool) -> tuple[Tensor, Tensor]:
-    over = (0, 1) if shared else (1,)
-    axes = range(2, u.ndim)
+def _slopes_reference(g: Tensor, u: Tensor, shared: bool, links: int) -> tuple[Tensor, Tensor]:
+    over, axes, found = (0, 1) if shared else (1,), tuple(range(2, u.ndim)), []
     diagonal = (g * u).sum(over)
-    coupling = torch.stack([-(g * u.roll(-1, a) + g.roll(-1, a) * u).sum(over) for a in axes], -u.ndim + 1)
+    for offset in offsets(u.ndim - 2, links):
+        back = [-o for o in offset]
+        found.append(-(g * u.roll(back, axes) + g.roll(back, axes) * u).sum(over))
+    coupling = torch.stack(found, -u.ndim + 1)
     return (diagonal[None], coupling[None]) if shared else (diagonal, coupling)
 
 
 def _apply_backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
     diagonal, coupling, u = saved_arguments(ctx)
     field = _apply(diagonal, coupling, g) if ctx.needs_input_grad[2] else None
-    return *_operator_slopes(ctx, g, u, diagonal), field
+    return *_operator_slopes(ctx, g, u, coupling), field
 
 
 def _residual_backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
     diagonal, coupling, u, _ = saved_arguments(ctx)
     field = -_apply(diagonal, coupling, g) if ctx.needs_input_grad[2] else None
-    slopes = _operator_slopes(ctx, -g, u, diagonal) if any(ctx.needs_input_grad[:2]) else (None, None)
+    slopes = _operator_slopes(ctx, -g, u, coupling) if any(ctx.needs_input_grad[:2]) else (None, None)
     return *slopes, field, g.clone()
 
 
@@ -311,21 +355,21 @@ def _apply_dot_backward(ctx: Any, g: Tensor | None, energy: Tensor | None) -> tu
         once = scaled if g is None else g + scaled
         twice = once + scaled
     field = _apply(diagonal, coupling, twice) if ctx.needs_input_grad[2] else None
-    return *_operator_slopes(ctx, once, u, diagonal), field
+    return *_operator_slopes(ctx, once, u, coupling), field
 
 
-def _operator_slopes(ctx: Any, g: Tensor, u: Tensor, diagonal: Tensor) -> tuple[Tensor | None, Tensor | None]:
+def _operator_slopes(ctx: Any, g: Tensor, u: Tensor, coupling: Tensor) -> tuple[Tensor | None, Tensor | None]:
     if not any(ctx.needs_input_grad[:2]):
         return None, None
-    return diffusion_slopes(g, u, diagonal.shape[0] == 1)
+    return diffusion_slopes(g, u, coupling.shape[0] == 1, coupling.shape[1])
 
 
 def _slopes_backward(ctx: Any, diagonal: Tensor, coupling: Tensor) -> tuple[Tensor | None, ...]:
-    g, u, _ = saved_arguments(ctx)
+    g, u, *_ = saved_arguments(ctx)
     # <g, A u> is linear in g, in u and in A, so its derivatives are products with A again
     in_g = _apply(diagonal, coupling, u) if ctx.needs_input_grad[0] else None
     in_u = _apply(diagonal, coupling, g) if ctx.needs_input_grad[1] else None
-    return in_g, in_u, None
+    return in_g, in_u, None, None
 
 
 def _extended(u: Tensor, axis: int, edge: int) -> Tensor:
@@ -434,7 +478,7 @@ _apply_dot = Kernel(
 )
 _slopes = Kernel(
     "diffusion_slopes",
-    "(Tensor g, Tensor u, bool shared) -> (Tensor, Tensor)",
+    "(Tensor g, Tensor u, bool shared, SymInt links) -> (Tensor, Tensor)",
     _slopes_reference,
     **_paths("diffusion_slopes", "one pass over memory; fields that share an operator are summed on the way"),
     backward=_slopes_backward,

@@ -88,6 +88,7 @@ def _run(
 
     run = _smooth_together if is_large(b) else _smooth
     run(
+        (0,) * coupling.shape[1],
         seen(diagonal),
         seen(coupling),
         absent[0] if scale is None else as_rows(scale, d),
@@ -127,12 +128,22 @@ def _first_step(
 
 @compiled
 def _step(
-    out: np.ndarray, x: np.ndarray, before: np.ndarray, scale: np.ndarray, alpha: float, beta: float, gain: float
+    out: np.ndarray,
+    x: np.ndarray,
+    before: np.ndarray,
+    scale: np.ndarray,
+    jacobi: bool,
+    alpha: float,
+    beta: float,
+    gain: float,
 ) -> None:
     """From the residual in `out` to the next state gain x + alpha (x - before) + beta s r, in its place."""
     for j in range(scale.shape[0]):
         y, u, old, s = out[j], x[j], before[j], scale[j]
-        if alpha == 0:
+        if jacobi:
+            for p in range(scale.shape[1]):
+                y[p] = gain * u[p] + alpha * (u[p] - old[p]) + beta * y[p] / s[p]
+        elif alpha == 0:
             for p in range(scale.shape[1]):
                 y[p] = gain * u[p] + beta * s[p] * y[p]
         else:
@@ -156,6 +167,7 @@ def _step_colour(
 
 @compiled
 def _step_jacobi(
+    links: tuple[int, ...],
     out: np.ndarray,
     b: np.ndarray,
     diagonal: np.ndarray,
@@ -174,7 +186,7 @@ def _step_jacobi(
     Arguments as of :func:`~sciops.kernels.cpu.stencil.residual_plane`. No array holds the scale, and the loop reads
     each value once: memory is what it waits for.
     """
-    d, n1, n2, n3 = coupling.shape
+    d, (n1, n2, n3) = len(links), coupling.shape[1:]
     lower, last, second = i - 1 if i > 0 else n1 - 1, n3 - 1, 1 if n3 > 1 else 0
     own = gain + alpha - beta
     for j in range(n2):
@@ -217,6 +229,7 @@ def _copy(out: np.ndarray, x: np.ndarray) -> None:
 
 @compiled
 def _smooth_part(
+    links: tuple[int, ...],
     diagonal: np.ndarray,
     coupling: np.ndarray,
     scale: np.ndarray,
@@ -238,7 +251,7 @@ def _smooth_part(
 
     `memory` keeps the last planes of each state; where the first axis `ends`, no plane beyond it is ever needed.
     """
-    d, n1, n2, n3 = coupling.shape
+    n1, n3 = coupling.shape[1], coupling.shape[3]
     sweeps = colour.size
     has_u, corrected, jacobi = u.size > 0, correction.size > 0, scale.size == 0
     u = borrowed(u)
@@ -278,7 +291,7 @@ def _smooth_part(
             below = x if ends and i == 0 else _state(k, i - 1, sweeps, as_given, rings, guess, y, low, high)
             above = x if ends and i == n1 - 1 else _state(k, i + 1, sweeps, as_given, rings, guess, y, low, high)
             if k == sweeps or colour[k] > 0:
-                residual_plane(out, f, c, coupling, at, x, below, above, one, -one)
+                residual_plane(links, out, f, c, coupling, at, x, below, above, one, -one)
                 if k < sweeps:
                     _step_colour(out, x, s, jacobi, masks, (at + colour[k] - 1) % 2, numbers[1, k])
                 elif sums.size > 0:
@@ -291,11 +304,11 @@ def _smooth_part(
                 alpha, gain = none, one + alpha  # the state before is zero
             else:
                 before = _state(k - 1, i, sweeps, as_given, rings, guess, y, low, high)
-            if jacobi:
-                _step_jacobi(out, f, c, coupling, at, x, below, above, before, alpha, beta, gain)
+            if jacobi and len(links) <= 3:
+                _step_jacobi(links, out, f, c, coupling, at, x, below, above, before, alpha, beta, gain)
             else:
-                residual_plane(out, f, c, coupling, at, x, below, above, one, -one)
-                _step(out, x, before, s, alpha, beta, gain)
+                residual_plane(links, out, f, c, coupling, at, x, below, above, one, -one)
+                _step(out, x, before, s, jacobi, alpha, beta, gain)
 
 
 @compiled
@@ -321,6 +334,7 @@ def _checkerboard(n3: int, like: np.ndarray) -> np.ndarray:
 
 @compiled
 def _smooth_job(
+    links: tuple[int, ...],
     diagonal: np.ndarray,
     coupling: np.ndarray,
     scale: np.ndarray,
@@ -339,13 +353,17 @@ def _smooth_job(
     high: int,
 ) -> None:
     c = n if diagonal.shape[0] > 1 else 0
-    d, n1, n2, n3 = coupling.shape[1:]
-    ends = d == 1 or not coupling[c, 0, n1 - 1].any()
+    n1, n2, n3 = coupling.shape[2:]
+    if len(links) <= 3:
+        ends = len(links) == 1 or not coupling[c, 0, n1 - 1].any()
+    else:
+        ends = not coupling[c, 1 if len(links) == 4 else 4 :, n1 - 1].any()
     # rows stand a little apart: with sizes that are powers of two all would meet in the same places of the cache
     memory = np.empty((colour.size + 2, 3, n2, (n3 + 15) // 16 * 16 + 80), b.dtype)
     if not ends and u.ctypes.data == y.ctypes.data:
         u = u.copy()  # the first planes of the guess are needed again after the last
     _smooth_part(
+        links,
         borrowed(diagonal)[c],
         borrowed(coupling)[c],
         borrowed(scale)[c if scale.size > 0 else 0],
@@ -367,6 +385,7 @@ def _smooth_job(
 
 @compiled
 def _smooth(
+    links: tuple[int, ...],
     diagonal: np.ndarray,
     coupling: np.ndarray,
     scale: np.ndarray,
@@ -383,12 +402,29 @@ def _smooth(
     for n in range(b.shape[0]):
         for s in range(b.shape[1]):
             _smooth_job(
-                diagonal, coupling, scale, b, u, correction, y, r, sums, numbers, colour, masks, n, s, 0, b.shape[2]
+                links,
+                diagonal,
+                coupling,
+                scale,
+                b,
+                u,
+                correction,
+                y,
+                r,
+                sums,
+                numbers,
+                colour,
+                masks,
+                n,
+                s,
+                0,
+                b.shape[2],
             )
 
 
 @compiled(parallel=True)
 def _smooth_together(
+    links: tuple[int, ...],
     diagonal: np.ndarray,
     coupling: np.ndarray,
     scale: np.ndarray,
@@ -412,6 +448,7 @@ def _smooth_together(
         n, s, low = job // (rhs * parts), job // parts % rhs, job % parts * each
         if low < n1:
             _smooth_job(
+                links,
                 diagonal,
                 coupling,
                 scale,

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from sciops.kernels.cpu.compiled import borrowed, compiled, prange
+from sciops.kernels.stencil import offsets
 
 _LEAST = 1 << 15  # cells below which a second thread costs more than it gives
 
@@ -29,11 +30,13 @@ def diffusion_apply_dot(diagonal: Tensor, coupling: Tensor, u: Tensor) -> tuple[
     return _diffusion(diagonal, coupling, u, u, 0, 1, True)
 
 
-def diffusion_slopes(g: Tensor, u: Tensor, shared: bool) -> tuple[Tensor, Tensor]:
+def diffusion_slopes(g: Tensor, u: Tensor, shared: bool, links: int) -> tuple[Tensor, Tensor]:
     d, operators = u.ndim - 2, 1 if shared else u.shape[0]
-    diagonal, coupling = u.new_empty(operators, *u.shape[2:]), u.new_empty(operators, d, *u.shape[2:])
+    diagonal, coupling = u.new_empty(operators, *u.shape[2:]), u.new_empty(operators, links, *u.shape[2:])
+    # planes, rows and cells to which each link leads
+    moves = np.array([((*o[:1], 0) if d == 2 else (0, 0) if d == 1 else o[:2]) + o[-1:] for o in offsets(d, links)])
     run = _slopes_together if is_large(u) else _slopes
-    run(as_planes(g, d), as_planes(u, d), as_planes(diagonal, d), as_planes(coupling, d), u.shape[-1])
+    run(as_rows(g, d), as_rows(u, d), as_rows(diagonal, d), as_rows(coupling, d), moves)
     return diagonal, coupling
 
 
@@ -45,7 +48,16 @@ def _diffusion(
     signs = np.array([of_b, of_u], dtype=x.dtype)
     energy = np.zeros((*x.shape[:2], x.shape[2] if dot else 0))
     run = _apply_together if is_large(u) else _apply
-    run(as_rows(diagonal, d), as_rows(coupling, d), x, as_rows(b, d), as_rows(y, d), signs, energy)
+    run(
+        (0,) * coupling.shape[1],
+        as_rows(diagonal, d),
+        as_rows(coupling, d),
+        x,
+        as_rows(b, d),
+        as_rows(y, d),
+        signs,
+        energy,
+    )
     return y, torch.from_numpy(energy.sum(-1)).to(u.dtype)
 
 
@@ -74,6 +86,7 @@ def is_large(u: Tensor) -> bool:
 
 @compiled
 def residual_plane(
+    links: tuple[int, ...],
     r: np.ndarray,
     b: np.ndarray,
     diagonal: np.ndarray,
@@ -88,9 +101,13 @@ def residual_plane(
     """r = of_b b + of_u A x in plane i.
 
     r, b, the diagonal and x, with the planes below and above it, are of shape (rows, cells or more); the coupling is
-    the whole one, (d, planes, rows, cells).
+    the whole one, (links, planes, rows, cells). `links` holds as many numbers: the compiler sees how many, and drops
+    the loops for other operators, which makes those that stay quicker.
     """
-    d, n1, n2, n3 = coupling.shape
+    if len(links) > 3:
+        _residual_of_all(links, r, b, diagonal, coupling, i, x, below, above, of_b, of_u)
+        return
+    d, (n1, n2, n3) = len(links), coupling.shape[1:]
     before, last, second = i - 1 if i > 0 else n1 - 1, n3 - 1, 1 if n3 > 1 else 0
     for j in range(n2):
         y, f, c, u, w = r[j], b[j], diagonal[j], x[j], coupling[d - 1, i, j]
@@ -130,6 +147,65 @@ def residual_plane(
 
 
 @compiled
+def _residual_of_all(
+    links: tuple[int, ...],
+    r: np.ndarray,
+    b: np.ndarray,
+    diagonal: np.ndarray,
+    coupling: np.ndarray,
+    i: int,
+    x: np.ndarray,
+    below: np.ndarray,
+    above: np.ndarray,
+    of_b: float,
+    of_u: float,
+) -> None:
+    """:func:`residual_plane` where all of the 3^d cells around are coupled."""
+    n1, n2, n3 = coupling.shape[1:]
+    before, last, second = i - 1 if i > 0 else n1 - 1, n3 - 1, 1 if n3 > 1 else 0
+    for j in range(n2):
+        y, f, c, u, w = r[j], b[j], diagonal[j], x[j], coupling[0, i, j]
+        for p in range(1, n3 - 1):
+            y[p] = of_b * f[p] + of_u * (c[p] * u[p] - w[p] * u[p + 1] - w[p - 1] * u[p - 1])
+        y[0] = of_b * f[0] + of_u * (c[0] * u[0] - w[0] * u[second] - w[last] * u[last])
+        if n3 > 1:
+            y[last] = of_b * f[last] + of_u * (c[last] * u[last] - w[last] * u[0] - w[last - 1] * u[last - 1])
+        if len(links) == 4:
+            _add_rows(y, coupling, 1, i, j, above[j], before, j, below[j], -of_u)
+        else:
+            k, h = j + 1 if j + 1 < n2 else 0, j - 1 if j > 0 else n2 - 1
+            _add_rows(y, coupling, 1, i, j, x[k], i, h, x[h], -of_u)
+            _add_rows(y, coupling, 4, i, j, above[h], before, k, below[k], -of_u)
+            _add_rows(y, coupling, 7, i, j, above[j], before, j, below[j], -of_u)
+            _add_rows(y, coupling, 10, i, j, above[k], before, h, below[h], -of_u)
+
+
+@compiled
+def _add_rows(
+    y: np.ndarray, w: np.ndarray, a: int, i: int, j: int, u: np.ndarray, ib: int, jb: int, x: np.ndarray, by: float
+) -> None:
+    """Add what row (i, j) gets along the links a to a + 2 from row u, and back from row x = (ib, jb)."""
+    w0, w1, w2, v0, v1, v2 = (
+        w[a, i, j],
+        w[a + 1, i, j],
+        w[a + 2, i, j],
+        w[a, ib, jb],
+        w[a + 1, ib, jb],
+        w[a + 2, ib, jb],
+    )
+    n3 = w0.size
+    for p in range(1, n3 - 1):
+        y[p] += by * (w0[p] * u[p - 1] + w1[p] * u[p] + w2[p] * u[p + 1])
+    for p in range(1, n3 - 1):
+        y[p] += by * (v0[p + 1] * x[p + 1] + v1[p] * x[p] + v2[p - 1] * x[p - 1])
+    for end in range(2 if n3 > 1 else 1):
+        p = end * (n3 - 1)
+        low, up = p - 1 if p > 0 else n3 - 1, p + 1 if p + 1 < n3 else 0
+        y[p] += by * (w0[p] * u[low] + w1[p] * u[p] + w2[p] * u[up])
+        y[p] += by * (v0[up] * x[up] + v1[p] * x[p] + v2[low] * x[low])
+
+
+@compiled
 def dot(x: np.ndarray, y: np.ndarray) -> float:
     """The inner product, in double precision from block to block."""
     total = np.float64(0.0)
@@ -145,6 +221,7 @@ def dot(x: np.ndarray, y: np.ndarray) -> float:
 
 @compiled
 def _apply_planes(
+    links: tuple[int, ...],
     diagonal: np.ndarray,
     coupling: np.ndarray,
     u: np.ndarray,
@@ -165,7 +242,7 @@ def _apply_planes(
         c = n if diagonal.shape[0] > 1 else 0
         x, below, above = u[n, s, i], u[n, s, (i - 1) % n1], u[n, s, (i + 1) % n1]
         residual_plane(
-            y[n, s, i], b[n, s, i], diagonal[c, i], coupling[c], i, x, below, above, signs[0], signs[1]
+            links, y[n, s, i], b[n, s, i], diagonal[c, i], coupling[c], i, x, below, above, signs[0], signs[1]
         )
         if energy.shape[2] > 0:
             energy[n, s, i] = dot(x.reshape(-1), y[n, s, i].reshape(-1))
@@ -173,6 +250,7 @@ def _apply_planes(
 
 @compiled
 def _apply(
+    links: tuple[int, ...],
     diagonal: np.ndarray,
     coupling: np.ndarray,
     u: np.ndarray,
@@ -181,11 +259,12 @@ def _apply(
     signs: np.ndarray,
     energy: np.ndarray,
 ) -> None:
-    _apply_planes(diagonal, coupling, u, b, y, signs, energy, 0, 1)
+    _apply_planes(links, diagonal, coupling, u, b, y, signs, energy, 0, 1)
 
 
 @compiled(parallel=True)
 def _apply_together(
+    links: tuple[int, ...],
     diagonal: np.ndarray,
     coupling: np.ndarray,
     u: np.ndarray,
@@ -195,59 +274,60 @@ def _apply_together(
     energy: np.ndarray,
 ) -> None:
     for job in prange(16):
-        _apply_planes(diagonal, coupling, u, b, y, signs, energy, job, 16)
+        _apply_planes(links, diagonal, coupling, u, b, y, signs, energy, job, 16)
 
 
 @compiled
 def _slopes_planes(
-    g: np.ndarray, u: np.ndarray, diagonal: np.ndarray, coupling: np.ndarray, n3: int, job: int, jobs: int
+    g: np.ndarray, u: np.ndarray, diagonal: np.ndarray, coupling: np.ndarray, moves: np.ndarray, job: int, jobs: int
 ) -> None:
-    batch, rhs, planes, cells = u.shape
-    operators, d = coupling.shape[:2]
-    each = batch // operators
-    total = operators * planes
+    g, u, diagonal, coupling = borrowed(g), borrowed(u), borrowed(diagonal), borrowed(coupling)
+    batch, rhs, n1, n2, n3 = u.shape
+    operators, each = diagonal.shape[0], batch // diagonal.shape[0]
+    total = operators * n1
     for q in range(job * total // jobs, (job + 1) * total // jobs):
-        c, i = q // planes, q % planes
-        up = 0 if i + 1 == planes else i + 1
+        c, i = q // n1, q % n1
         diagonal[c, i] = 0
-        for a in range(d):
+        for a in range(moves.shape[0]):
             coupling[c, a, i] = 0
         for field in range(each * rhs):
             n, s = c * each + field // rhs, field % rhs
-            x, y = u[n, s, i], g[n, s, i]
-            out = diagonal[c, i]
-            for k in range(cells):
-                out[k] += x[k] * y[k]
-            if d > 1:
-                _subtract_products(coupling[c, 0, i], x, y, u[n, s, up], g[n, s, up])
-            if d > 2:
-                out = coupling[c, 1, i]
-                _subtract_products(out[: cells - n3], x, y, x[n3:], y[n3:])
-                _subtract_products(out[cells - n3 :], x[cells - n3 :], y[cells - n3 :], x, y)
-            out = coupling[c, d - 1, i]
-            _subtract_products(out[: cells - 1], x, y, x[1:], y[1:])
-            for first in range(0, cells, n3):
-                last = first + n3 - 1
-                if last + 1 < cells:
-                    out[last] += x[last] * y[last + 1] + y[last] * x[last + 1]
-                out[last] -= x[last] * y[first] + y[last] * x[first]
+            for j in range(n2):
+                x, y, out = u[n, s, i, j], g[n, s, i, j], diagonal[c, i, j]
+                for k in range(n3):
+                    out[k] += x[k] * y[k]
+                for a in range(moves.shape[0]):
+                    up, over, shift = (i + moves[a, 0]) % n1, (j + moves[a, 1]) % n2, moves[a, 2]
+                    _subtract_products(coupling[c, a, i, j], x, y, u[n, s, up, over], g[n, s, up, over], shift)
 
 
 @compiled
-def _subtract_products(out: np.ndarray, x: np.ndarray, y: np.ndarray, xu: np.ndarray, yu: np.ndarray) -> None:
-    for k in range(out.size):
-        out[k] -= x[k] * yu[k] + y[k] * xu[k]
+def _subtract_products(out: np.ndarray, x: np.ndarray, y: np.ndarray, xu: np.ndarray, yu: np.ndarray, o: int) -> None:
+    n = out.size
+    if o == 0:
+        for k in range(n):
+            out[k] -= x[k] * yu[k] + y[k] * xu[k]
+    elif o > 0:
+        for k in range(n - 1):
+            out[k] -= x[k] * yu[k + 1] + y[k] * xu[k + 1]
+        out[n - 1] -= x[n - 1] * yu[0] + y[n - 1] * xu[0]
+    else:
+        for k in range(1, n):
+            out[k] -= x[k] * yu[k - 1] + y[k] * xu[k - 1]
+        out[0] -= x[0] * yu[n - 1] + y[0] * xu[n - 1]
 
 
 @compiled
-def _slopes(g: np.ndarray, u: np.ndarray, diagonal: np.ndarray, coupling: np.ndarray, n3: int) -> None:
-    _slopes_planes(g, u, diagonal, coupling, n3, 0, 1)
+def _slopes(g: np.ndarray, u: np.ndarray, diagonal: np.ndarray, coupling: np.ndarray, moves: np.ndarray) -> None:
+    _slopes_planes(g, u, diagonal, coupling, moves, 0, 1)
 
 
 @compiled(parallel=True)
-def _slopes_together(g: np.ndarray, u: np.ndarray, diagonal: np.ndarray, coupling: np.ndarray, n3: int) -> None:
+def _slopes_together(
+    g: np.ndarray, u: np.ndarray, diagonal: np.ndarray, coupling: np.ndarray, moves: np.ndarray
+) -> None:
     for job in prange(16):
-        _slopes_planes(g, u, diagonal, coupling, n3, job, 16)
+        _slopes_planes(g, u, diagonal, coupling, moves, job, 16)
 
 
 def stencil_apply(weights: Tensor, u: Tensor, edge: int) -> Tensor:

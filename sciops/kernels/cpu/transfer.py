@@ -79,7 +79,7 @@ def coarsen(diagonal: Tensor, coupling: Tensor, factor: float) -> tuple[Tensor, 
     batch, d, *space = coupling.shape
     coarse, couplings = (diagonal.new_empty(batch, *k, *coarse_shape(space)) for k in ((), (d,)))
     arrays = [as_rows(t, d) for t in (diagonal, coupling, coarse, couplings)]
-    _coarsen(*arrays, arrays[0].dtype.type(factor))
+    _coarsen((0,) * d, *arrays, arrays[0].dtype.type(factor))
     return coarse, couplings
 
 
@@ -462,10 +462,16 @@ def _raise_alone(extra: np.ndarray, plane_alone: bool, rows: bool, factor: float
 
 @compiled
 def _coarsen_plane(
-    diagonal: np.ndarray, coupling: np.ndarray, coarse: np.ndarray, couplings: np.ndarray, factor: float, i: int
+    links: tuple[int, ...],
+    diagonal: np.ndarray,
+    coupling: np.ndarray,
+    coarse: np.ndarray,
+    couplings: np.ndarray,
+    factor: float,
+    i: int,
 ) -> None:
     """One coarse plane: its couplings, and of its diagonal what is beyond them."""
-    d, n1, n2, n3 = coupling.shape
+    d, (n1, n2, n3) = len(links), coupling.shape[1:]
     dtype = diagonal.dtype
     ones, extra = np.ones((n2, n3), dtype), np.empty((n2, n3), dtype)
     one, zero = dtype.type(1), dtype.type(0)
@@ -475,7 +481,7 @@ def _coarsen_plane(
         couplings[1, i] = 0
     for plane in range(2 * i, min(2 * i + 2, n1)):
         # what each row of A adds up to is what the diagonal has beyond the couplings
-        residual_plane(extra, ones, diagonal[plane], coupling, plane, ones, ones, ones, zero, factor)
+        residual_plane(links, extra, ones, diagonal[plane], coupling, plane, ones, ones, ones, zero, factor)
         _raise_alone(extra, d > 1 and plane == 2 * i and plane == n1 - 1, d > 2, factor)
         sum_of_plane(coarse[i], extra, n3, plane == 2 * i)
         _faces_in_rows(couplings[d - 1, i], coupling[d - 1, plane], factor, nearer)
@@ -498,19 +504,23 @@ def _coarsen_plane(
 
 @compiled(parallel=True)
 def _coarsen(
-    diagonal: np.ndarray, coupling: np.ndarray, coarse: np.ndarray, couplings: np.ndarray, factor: float
+    links: tuple[int, ...],
+    diagonal: np.ndarray,
+    coupling: np.ndarray,
+    coarse: np.ndarray,
+    couplings: np.ndarray,
+    factor: float,
 ) -> None:
     batch, c1, c2, c3 = coarse.shape
     dtype = diagonal.dtype
     zero, minus = dtype.type(0), dtype.type(-1)
     for q in prange(batch * c1):
         b = q // c1
-        _coarsen_plane(
-            borrowed(diagonal)[b], borrowed(coupling)[b], borrowed(coarse)[b], borrowed(couplings)[b], factor, q % c1
-        )
+        own, rest = borrowed(coarse)[b], borrowed(couplings)[b]
+        _coarsen_plane(links, borrowed(diagonal)[b], borrowed(coupling)[b], own, rest, factor, q % c1)
     for q in prange(batch * c1):
         b, i = q // c1, q % c1
-        ones, total, own = np.ones((c2, c3), dtype), np.empty((c2, c3), dtype), coarse[b, i]
-        residual_plane(total, ones, own, couplings[b], i, ones, ones, ones, zero, minus)
+        ones, total, plane = np.ones((c2, c3), dtype), np.empty((c2, c3), dtype), coarse[b, i]
+        residual_plane(links, total, ones, plane, couplings[b], i, ones, ones, ones, zero, minus)
         # total is - D of its own plus the couplings
-        own += total + own
+        plane += total + plane

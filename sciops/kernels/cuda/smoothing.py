@@ -18,7 +18,7 @@ import triton.language as tl
 from torch import Tensor
 
 from sciops.kernels.cuda.launch import launch
-from sciops.kernels.cuda.stencil import BLOCK, Grid, load, neighbour, number, off_diagonal
+from sciops.kernels.cuda.stencil import BLOCK, Grid, linked, load, number, off_diagonal
 from sciops.kernels.cuda.stencil import diffusion_residual as residual
 from sciops.kernels.transfer import coarse_shape
 
@@ -72,6 +72,7 @@ def smooth(
             BETA=step[k],
             COLOUR=colour[k],
             JACOBI=scale is None,
+            LINKS=coupling.shape[1],
             **g.constants,
         )
         history = [history[-1], (_KEPT, y)]
@@ -98,7 +99,19 @@ def smooth_residual(
     r, g = b.new_empty(*b.shape[:2], *coarse_shape(b.shape[2:])) if sums is None else sums, Grid(b, diagonal)
     blocks = -(-r[0, 0].numel() // BLOCK)
     sizes = (*g.shape, blocks, g.sizes[-1])
-    launch(_residual_sums, (g.fields * blocks,), diagonal, coupling, x, b, r, *sizes, num_warps=8, **g.constants)
+    launch(
+        _residual_sums,
+        (g.fields * blocks,),
+        diagonal,
+        coupling,
+        x,
+        b,
+        r,
+        *sizes,
+        num_warps=8,
+        LINKS=coupling.shape[1],
+        **g.constants,
+    )
     return x, r
 
 
@@ -175,6 +188,7 @@ def _sweep(
     BETA: tl.constexpr,
     COLOUR: tl.constexpr,
     JACOBI: tl.constexpr,
+    LINKS: tl.constexpr,
     DIM: tl.constexpr,
     DOUBLE: tl.constexpr,
     BLOCK: tl.constexpr,
@@ -185,19 +199,25 @@ def _sweep(
     operator = field // each
     coarse += field * ((n1 + 1) // 2) * ((n2 + 1) // 2) * ((n3 + 1) // 2)
     b, x, before, y = b + field * cells, x + field * cells, before + field * cells, y + field * cells
-    diagonal, scale, coupling = diagonal + operator * cells, scale + operator * cells, coupling + operator * cells * DIM
+    diagonal, scale, coupling = (
+        diagonal + operator * cells,
+        scale + operator * cells,
+        coupling + operator * cells * LINKS,
+    )
     q = tl.program_id(0) % blocks * BLOCK + tl.arange(0, BLOCK)
     mask = q < cells
     s, r = _scale(scale + q, mask, JACOBI, DOUBLE), load(b + q, mask, DOUBLE)
     value = _state(x, scale, b, coarse, q, mask, n2, n3, KIND, FIRST, JACOBI, DOUBLE)
     if KIND != 4:
         r -= load(diagonal + q, mask, DOUBLE) * value
-        for a in tl.static_range(DIM):
-            up = neighbour(q, n1, n2, n3, 3 - DIM + a, True)
-            low = neighbour(q, n1, n2, n3, 3 - DIM + a, False)
+        for a in tl.static_range(LINKS):
+            up = linked(q, n1, n2, n3, a, True, LINKS, DIM)
+            low = linked(q, n1, n2, n3, a, False, LINKS, DIM)
             w = coupling + a * cells.to(tl.int64)
             r += load(w + q, mask, DOUBLE) * _state(x, scale, b, coarse, up, mask, n2, n3, KIND, FIRST, JACOBI, DOUBLE)
-            r += load(w + low, mask, DOUBLE) * _state(x, scale, b, coarse, low, mask, n2, n3, KIND, FIRST, JACOBI, DOUBLE)
+            r += load(w + low, mask, DOUBLE) * _state(
+                x, scale, b, coarse, low, mask, n2, n3, KIND, FIRST, JACOBI, DOUBLE
+            )
     move = number(BETA, DOUBLE) * s * r
     if COLOUR > 0:
         parity = (q // (n2 * n3) + q // n3 % n2 + q % n3) % 2
@@ -220,6 +240,7 @@ def _residual_sums(
     n3,
     blocks,
     each,
+    LINKS: tl.constexpr,
     DIM: tl.constexpr,
     DOUBLE: tl.constexpr,
     BLOCK: tl.constexpr,
@@ -230,7 +251,7 @@ def _residual_sums(
     field = (tl.program_id(0) // blocks).to(tl.int64)
     operator = field // each
     b, x = b + field * cells, x + field * cells
-    diagonal, coupling = diagonal + operator * cells, coupling + operator * cells * DIM
+    diagonal, coupling = diagonal + operator * cells, coupling + operator * cells * LINKS
     p = tl.program_id(0) % blocks * BLOCK + tl.arange(0, BLOCK)
     inside = p < sums
     total = tl.zeros((BLOCK,), tl.float64 if DOUBLE else tl.float32)
@@ -240,5 +261,5 @@ def _residual_sums(
         mask = inside & (i < n1) & (j < n2) & (k < n3)
         q = tl.where(mask, (i * n2 + j) * n3 + k, 0)
         total += load(b + q, mask, DOUBLE) - load(diagonal + q, mask, DOUBLE) * load(x + q, mask, DOUBLE)
-        total += off_diagonal(coupling, x, q, mask, n1, n2, n3, DIM, DOUBLE)
+        total += off_diagonal(coupling, x, q, mask, n1, n2, n3, LINKS, DIM, DOUBLE)
     tl.store(r + field * sums + p, total, mask=inside)

@@ -38,13 +38,14 @@ def diffusion_apply_dot(diagonal: Tensor, coupling: Tensor, u: Tensor) -> tuple[
 def _diffusion(diagonal: Tensor, coupling: Tensor, u: Tensor, b: Tensor, mode: int) -> tuple[Tensor, Tensor]:
     y, g = torch.empty_like(u), Grid(u, diagonal)
     parts = u.new_empty(g.fields, g.blocks, dtype=torch.float64 if g.double else torch.float32)
-    launch(_apply, g.programs, diagonal, coupling, u, b, y, parts, *g.sizes, MODE=mode, **g.constants)
+    constants = dict(MODE=mode, LINKS=coupling.shape[1], **g.constants)
+    launch(_apply, g.programs, diagonal, coupling, u, b, y, parts, *g.sizes, **constants)
     return y, parts
 
 
-def diffusion_slopes(g: Tensor, u: Tensor, shared: bool) -> tuple[Tensor, Tensor]:
-    d, operators = u.ndim - 2, 1 if shared else u.shape[0]
-    diagonal, coupling = u.new_empty(operators, *u.shape[2:]), u.new_empty(operators, d, *u.shape[2:])
+def diffusion_slopes(g: Tensor, u: Tensor, shared: bool, links: int) -> tuple[Tensor, Tensor]:
+    operators = 1 if shared else u.shape[0]
+    diagonal, coupling = u.new_empty(operators, *u.shape[2:]), u.new_empty(operators, links, *u.shape[2:])
     grid = Grid(u, diagonal)
     each = grid.fields // operators
     launch(
@@ -57,6 +58,7 @@ def diffusion_slopes(g: Tensor, u: Tensor, shared: bool) -> tuple[Tensor, Tensor
         *grid.shape,
         grid.blocks,
         each,
+        LINKS=links,
         **grid.constants,
     )
     return diagonal, coupling
@@ -130,13 +132,28 @@ def neighbour(q, n1, n2, n3, AXIS: tl.constexpr, UP: tl.constexpr):
 
 
 @triton.jit
-def off_diagonal(coupling, x, q, mask, n1, n2, n3, DIM: tl.constexpr, DOUBLE: tl.constexpr):
+def linked(q, n1, n2, n3, LINK: tl.constexpr, UP: tl.constexpr, LINKS: tl.constexpr, DIM: tl.constexpr):
+    """The cell to which a link of q leads, or from which it comes; see `offsets` of the module for torch."""
+    if LINKS == DIM:
+        beside = neighbour(q, n1, n2, n3, 3 - DIM + LINK, UP)
+    else:
+        # the digits of the offset to base three, less one; the middle one is the cell itself
+        beside = q
+        for a in tl.static_range(DIM):
+            digit: tl.constexpr = (LINK + (9 if DIM == 2 else 27) // 2 + 1) // (3 ** (DIM - 1 - a)) % 3
+            if digit != 1:
+                beside = neighbour(beside, n1, n2, n3, 3 - DIM + a, (digit == 2) == UP)
+    return beside
+
+
+@triton.jit
+def off_diagonal(coupling, x, q, mask, n1, n2, n3, LINKS: tl.constexpr, DIM: tl.constexpr, DOUBLE: tl.constexpr):
     """What the neighbours add up to, w u over all of them."""
     cells = (n1 * n2 * n3).to(tl.int64)
     total = tl.zeros(q.shape, tl.float64 if DOUBLE else tl.float32)
-    for a in tl.static_range(DIM):
-        up = neighbour(q, n1, n2, n3, 3 - DIM + a, True)
-        low = neighbour(q, n1, n2, n3, 3 - DIM + a, False)
+    for a in tl.static_range(LINKS):
+        up = linked(q, n1, n2, n3, a, True, LINKS, DIM)
+        low = linked(q, n1, n2, n3, a, False, LINKS, DIM)
         w = coupling + a * cells
         total += load(w + q, mask, DOUBLE) * load(x + up, mask, DOUBLE)
         total += load(w + low, mask, DOUBLE) * load(x + low, mask, DOUBLE)
@@ -157,6 +174,7 @@ def _apply(
     blocks,
     each,
     MODE: tl.constexpr,
+    LINKS: tl.constexpr,
     DIM: tl.constexpr,
     DOUBLE: tl.constexpr,
     BLOCK: tl.constexpr,
@@ -170,7 +188,7 @@ def _apply(
     x = u + field * cells
     centre = load(x + q, mask, DOUBLE)
     value = load(diagonal + operator * cells + q, mask, DOUBLE) * centre
-    value -= off_diagonal(coupling + operator * cells * DIM, x, q, mask, n1, n2, n3, DIM, DOUBLE)
+    value -= off_diagonal(coupling + operator * cells * LINKS, x, q, mask, n1, n2, n3, LINKS, DIM, DOUBLE)
     if MODE == 1:
         value = load(b + field * cells + q, mask, DOUBLE) - value
     tl.store(y + field * cells + q, value, mask=mask)
@@ -189,6 +207,7 @@ def _slopes(
     n3,
     blocks,
     each,
+    LINKS: tl.constexpr,
     DIM: tl.constexpr,
     DOUBLE: tl.constexpr,
     BLOCK: tl.constexpr,
@@ -198,8 +217,8 @@ def _slopes(
     operator = (tl.program_id(0) // blocks).to(tl.int64)
     q = tl.program_id(0) % blocks * BLOCK + tl.arange(0, BLOCK)
     mask = q < cells
-    # axis -1 stands for the diagonal; one after the other, since few fields share an operator as a rule
-    for a in tl.static_range(-1, DIM):
+    # link -1 stands for the diagonal; one after the other, since few fields share an operator as a rule
+    for a in tl.static_range(-1, LINKS):
         total = tl.zeros((BLOCK,), tl.float64 if DOUBLE else tl.float32)
         for s in range(each):
             at = (operator * each + s) * cells
@@ -207,12 +226,12 @@ def _slopes(
             if a < 0:
                 total += x * y
             else:
-                up = neighbour(q, n1, n2, n3, 3 - DIM + a, True)
+                up = linked(q, n1, n2, n3, a, True, LINKS, DIM)
                 total -= x * load(g + at + up, mask, DOUBLE) + y * load(u + at + up, mask, DOUBLE)
         if a < 0:
             tl.store(diagonal + operator * cells + q, total, mask=mask)
         else:
-            tl.store(coupling + (operator * DIM + a) * cells + q, total, mask=mask)
+            tl.store(coupling + (operator * LINKS + a) * cells + q, total, mask=mask)
 
 
 @triton.jit

@@ -19,13 +19,14 @@ def smooth(
     correction: bool = False,
     coarse: bool | None = None,
     scaled: bool = True,
+    corners: bool = False,
 ) -> Any:
     def make(draw: Draw) -> tuple[Any, ...]:
         space = grid(draw, *small)
         operators = 1 if shared else batch
         b = draw.normal(batch, 1, *space)
         return (
-            *operator(draw, operators, *space),
+            *operator(draw, operators, *space, corners=corners),
             # far enough from 1/D that the residual does not all but vanish: its digits would go with it
             draw.uniform(operators, *space, low=0.02, high=0.06) if scaled else None,
             b,
@@ -63,11 +64,14 @@ EXAMPLES = [
     Example("smooth", smooth(jacobi(2), 2, 2, 3, batch=2, shared=False, correction=True, scaled=False), "3d-own-scale"),
     Example("smooth", smooth(chebyshev(3), 2, 3), "2d-chebyshev-zero"),
     Example("smooth", smooth(chebyshev(2), 2, 3, guess=True, correction=True), "2d-up"),
+    Example("smooth", smooth(chebyshev(2), 2, 3, guess=True, scaled=False, corners=True), "2d-corners"),
+    Example("smooth", smooth(jacobi(2), 2, 2, 2, batch=2, corners=True), "3d-corners"),
     Example("smooth", smooth(gauss_seidel(reverse=True), 2, 2, 3, guess=True), "3d-colours"),
     Example("smooth", smooth(jacobi(2), 2, 3, batch=2, correction=True), "2d-correction"),
     Example("smooth_residual", smooth(chebyshev(2), 2, 3, batch=2, shared=False, coarse=True), "2d-down"),
     Example("smooth_residual", smooth(jacobi(2), 4, guess=True, coarse=False), "1d-jacobi"),
     Example("smooth_residual", smooth(gauss_seidel(), 3, 2, 2, coarse=True), "3d-colours"),
+    Example("smooth_residual", smooth(chebyshev(2), 3, 2, coarse=False, corners=True), "2d-corners"),
     Example("smooth_residual", smooth(jacobi(3), 3, 2, coarse=True, scaled=False), "2d-own-scale"),
     Example("smooth_residual", smooth(chebyshev(2), 2, 2, 2, guess=True, correction=True, coarse=True), "3d-up-down"),
 ]

@@ -7,8 +7,9 @@ from typing import Any
 from kernel_examples import Draw, Example
 
 
-def operator(draw: Draw, batch: int, *space: int) -> tuple[Any, Any]:
-    return draw.uniform(batch, *space, low=4, high=8), draw.uniform(batch, len(space), *space)
+def operator(draw: Draw, batch: int, *space: int, corners: bool = False) -> tuple[Any, Any]:
+    links = 3 ** len(space) // 2 if corners else len(space)
+    return draw.uniform(batch, *space, low=4, high=8), draw.uniform(batch, links, *space) * len(space) / links
 
 
 def grid(draw: Draw, *small: int) -> tuple[int, ...]:
@@ -18,19 +19,22 @@ def grid(draw: Draw, *small: int) -> tuple[int, ...]:
     return {1: (601,), 2: (35, 27), 3: (9, 7, 11)}[len(small)]
 
 
-def apply(batch: int, rhs: int, *small: int, shared: bool = False, residual: bool = False) -> Any:
+def apply(
+    batch: int, rhs: int, *small: int, shared: bool = False, residual: bool = False, corners: bool = False
+) -> Any:
     def make(draw: Draw) -> tuple[Any, ...]:
         space = grid(draw, *small)
         fields = [draw.normal(batch, rhs, *space) for _ in range(1 + residual)]
-        return *operator(draw, 1 if shared else batch, *space), *fields
+        return *operator(draw, 1 if shared else batch, *space, corners=corners), *fields
 
     return make
 
 
-def slopes(batch: int, rhs: int, *small: int, shared: bool) -> Any:
+def slopes(batch: int, rhs: int, *small: int, shared: bool, corners: bool = False) -> Any:
     def make(draw: Draw) -> tuple[Any, ...]:
         space = grid(draw, *small)
-        return draw.normal(batch, rhs, *space), draw.normal(batch, rhs, *space), shared
+        links = 3 ** len(space) // 2 if corners else len(space)
+        return draw.normal(batch, rhs, *space), draw.normal(batch, rhs, *space), shared, links
 
     return make
 
@@ -56,7 +60,10 @@ EXAMPLES = [
     Example("diffusion_apply", apply(2, 1, 5), "1d"),
     Example("diffusion_apply", apply(1, 2, 3, 4), "2d"),
     Example("diffusion_apply", apply(2, 2, 3, 2, 2, shared=True), "3d-shared"),
+    Example("diffusion_apply", apply(2, 1, 3, 4, corners=True), "2d-corners"),
+    Example("diffusion_apply", apply(1, 2, 3, 2, 3, corners=True), "3d-corners"),
     Example("diffusion_residual", apply(1, 2, 2, 3, residual=True), "2d"),
+    Example("diffusion_residual", apply(2, 1, 2, 3, 2, shared=True, residual=True, corners=True), "3d-corners"),
     Example("diffusion_residual", apply(2, 1, 2, 1, 3, shared=True, residual=True), "3d-shared"),
     # an inner product of fields of random sign loses digits to cancellation
     Example("diffusion_apply_dot", apply(1, 2, 3, 3), "2d"),
@@ -64,6 +71,8 @@ EXAMPLES = [
     Example("diffusion_slopes", slopes(2, 1, 5, shared=True), "1d-shared"),
     Example("diffusion_slopes", slopes(2, 2, 2, 3, shared=False), "2d"),
     Example("diffusion_slopes", slopes(1, 2, 2, 3, 2, shared=False), "3d"),
+    Example("diffusion_slopes", slopes(2, 1, 3, 2, shared=True, corners=True), "2d-corners"),
+    Example("diffusion_slopes", slopes(1, 1, 2, 3, 2, shared=False, corners=True), "3d-corners"),
     Example("stencil_apply", constant(0, False, 4), "1d-zero"),
     Example("stencil_apply", constant(2, True, 3, 4), "2d-reflect"),
     Example("stencil_apply", constant(1, False, 2, 3, 2), "3d-periodic"),
