@@ -6,6 +6,7 @@ here and why, `use` and the environment variable SCIOPS_KERNELS force one (:mod:
 
 from __future__ import annotations
 
+from sciops.kernels.blackbox import blackbox_prolong, blackbox_restrict, blackbox_weights, galerkin
 from sciops.kernels.dense import (
     Factors,
     dense_factor,
@@ -114,6 +115,9 @@ __all__ = [
     "bicgstab_half_",
     "bicgstab_update",
     "bicgstab_update_",
+    "blackbox_prolong",
+    "blackbox_restrict",
+    "blackbox_weights",
     "cg_direction",
     "cg_direction_",
     "cg_update",
@@ -140,6 +144,7 @@ __all__ = [
     "fourier_coefficients",
     "fourier_resample",
     "fourier_synthesis",
+    "galerkin",
     "gauss_seidel",
     "gmres_rotate",
     "gmres_rotate_",

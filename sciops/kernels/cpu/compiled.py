@@ -63,18 +63,20 @@ def compiled(function: Callable[..., Any] | None = None, *, parallel: bool = Fal
     return run
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def borrowed(context: Any, array: Any) -> Any:
-    """The same array without an owner, for compiled functions that take many short slices.
-
-    Every slice of an owned array counts its references by two atomic operations, which takes longer than a row of some
-    tens of values. What is borrowed must outlive its slices: arguments do.
-    """
-
+def _borrow(context: Any, array: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         fields = context.make_array(signature.args[0])(context, builder, args[0])
-        fields.meminfo = cgutils.get_null_value(fields.meminfo.type)
-        fields.parent = cgutils.get_null_value(fields.parent.type)
+        fields.meminfo = cgutils.get_null_value(fields.meminfo.type)  # type: ignore[no-untyped-call]
+        fields.parent = cgutils.get_null_value(fields.parent.type)  # type: ignore[no-untyped-call]
         return fields._getvalue()
 
     return array(array), generate
+
+
+borrowed: Any = intrinsic(_borrow)
+"""The same array without an owner, for compiled functions that take many short slices.
+
+Every slice of an owned array counts its references by two atomic operations, which takes longer than a row of some tens
+of values. What is borrowed must outlive its slices: an argument does, but what a function has made itself is freed
+after the last line that names it, so that a function borrows its arguments only.
+"""

@@ -316,11 +316,12 @@ def _state(
     k: int, i: int, sweeps: int, as_given: bool, rings: np.ndarray, u: np.ndarray, y: np.ndarray, low: int, high: int
 ) -> np.ndarray:
     """Plane i after k sweeps."""
+    plane: np.ndarray = rings[k, i % 3]
     if k == 0 and as_given:
-        return u[i % u.shape[0]]
-    if k == sweeps and low <= i < high:
-        return y[i]
-    return rings[k, i % 3]
+        plane = u[i % u.shape[0]]
+    elif k == sweeps and low <= i < high:
+        plane = y[i]
+    return plane
 
 
 @compiled

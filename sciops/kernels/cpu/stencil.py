@@ -33,10 +33,8 @@ def diffusion_apply_dot(diagonal: Tensor, coupling: Tensor, u: Tensor) -> tuple[
 def diffusion_slopes(g: Tensor, u: Tensor, shared: bool, links: int) -> tuple[Tensor, Tensor]:
     d, operators = u.ndim - 2, 1 if shared else u.shape[0]
     diagonal, coupling = u.new_empty(operators, *u.shape[2:]), u.new_empty(operators, links, *u.shape[2:])
-    # planes, rows and cells to which each link leads
-    moves = np.array([((*o[:1], 0) if d == 2 else (0, 0) if d == 1 else o[:2]) + o[-1:] for o in offsets(d, links)])
     run = _slopes_together if is_large(u) else _slopes
-    run(as_rows(g, d), as_rows(u, d), as_rows(diagonal, d), as_rows(coupling, d), moves)
+    run(as_rows(g, d), as_rows(u, d), as_rows(diagonal, d), as_rows(coupling, d), moves_of(d, links))
     return diagonal, coupling
 
 
@@ -68,6 +66,15 @@ def as_rows(tensor: Tensor, d: int) -> np.ndarray:
         return found
     shape = found.shape
     return found.reshape((*shape[:-1], 1, shape[-1]) if d == 2 else (*shape[:-1], 1, 1, shape[-1]))
+
+
+def moves_of(d: int, links: int) -> np.ndarray:
+    """The planes, rows and cells by which each link leads away."""
+    axes = {1: (2,), 2: (0, 2), 3: (0, 1, 2)}[d]
+    found = np.zeros((links, 3), np.int64)
+    for number, offset in enumerate(offsets(d, links)):
+        found[number, list(axes)] = offset
+    return found
 
 
 def as_planes(tensor: Tensor, d: int) -> np.ndarray:
