@@ -24,7 +24,9 @@ def run(arguments, folder):
     return done.stdout
 
 
-@pytest.mark.parametrize("name", ["quickstart", "simulate_and_look", "random_functions"])
+@pytest.mark.parametrize(
+    "name", ["quickstart", "simulate_and_look", "random_functions", "write_while_simulating", "masked_flow"]
+)
 def test_example(name, tmp_path):
     run([ROOT / "examples" / f"{name}.py"], tmp_path)
 

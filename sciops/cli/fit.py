@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import secrets
 import shutil
 import warnings
@@ -106,7 +107,11 @@ def _options() -> list[Option]:
     for group, names in _GROUPS.items():
         for name in names:
             changes.setdefault(name, {})["group"] = group
-    changes["data"] = {"positional": True, "metavar": "FILE", "help": "HDF5, netCDF4, .mat, .npz or .pt file."}
+    changes["data"] = {
+        "positional": True,
+        "metavar": "FILE",
+        "help": "Data file, Zarr store, folder, or a pattern in quotes.",
+    }
     changes["model"]["hint"] = Literal[tuple(registry)]
     changes["resume"] |= {"hint": Path | None, "default": None, "metavar": "RUN"}
     changes["output"]["metavar"] = "RUN"
@@ -116,7 +121,8 @@ def _options() -> list[Option]:
 def _run(call: Invocation) -> None:
     values = dict(call.values)
     resumed, data = values["resume"], Path(values["data"]).expanduser().absolute()
-    output = Path(resumed or values["output"] or f"{data.stem}-{values['model']}").expanduser()
+    stem = re.sub(r"[*?\[\]]+", "", data.stem).strip("-_. ") or "run"  # of a pattern, what is no mark
+    output = Path(resumed or values["output"] or f"{stem}-{values['model']}").expanduser()
     declared = {option.name: values.pop(option.name) for option in declaration_options()}
     finished = resumed is not None and (output / "surrogate" / "surrogate.json").is_file()
     values |= {"data": data, "output": output, "resume": resumed is not None}
@@ -143,7 +149,9 @@ def _run_folder(call: Invocation, output: Path, data: Path, *, resume: bool) -> 
         output.mkdir(parents=True, exist_ok=True)
     try:
         if fresh:
-            _write(output / _CONFIG, call.yaml(data=str(data), output=None, resume=None))
+            declaration = call.values["declaration"]
+            places = {} if declaration is None else {"declaration": str(declaration.expanduser().absolute())}
+            _write(output / _CONFIG, call.yaml(data=str(data), output=None, resume=None, **places))
         yield
     except KeyboardInterrupt:
         if _has_checkpoint(output):

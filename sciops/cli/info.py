@@ -23,7 +23,7 @@ sciops info darcy.h5 --json
 def command(words: Sequence[str]) -> Command:
     """The command for these words."""
     options = [
-        Option("file", Path, positional=True, help="HDF5, netCDF4, .mat, .npz or .pt file."),
+        Option("file", Path, positional=True, help="Data file, Zarr store, folder, or a pattern in quotes."),
         Option("plot", Path | None, None, "Draw the first samples of every field into this PNG, PDF or SVG."),
         Option("statistics", bool, True, "Only names, shapes and grids: read no values."),
         Option("json", bool, False, "Print JSON instead of a table."),

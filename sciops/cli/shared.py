@@ -19,13 +19,13 @@ import sciops.data
 from sciops.cli.options import Option, options_of
 from sciops.errors import DataError, InputError
 
-_DECLARATION = ("layout", "sample_dim", "dims", "coords", "kinds", "trust_links")
+_DECLARATION = ("layout", "sample_dim", "dims", "coords", "kinds", "declaration", "trust_links")
 _PIPE_WIDTH = 160
 
 
 def declaration_options() -> list[Option]:
     """The options of `sciops.data.open`, for a file whose layout is not recognised."""
-    changes = {
+    changes: dict[str, dict[str, Any]] = {
         "layout": {"help": "Name of the layout; by default it is recognised."},
         "dims": {
             "help": "Declare a file of no known layout: the axes of one array in order, such as "
@@ -39,6 +39,12 @@ def declaration_options() -> list[Option]:
         "kinds": {
             "help": "What an axis is, such as x=periodic: periodic, closed (both ends), cell (centres) or left.",
             "metavar": "AXIS=KIND",
+        },
+        "declaration": {
+            "hint": Path | None,
+            "help": "A YAML file that declares variables, coordinates, parameters and boundary conditions of a file of "
+            "no known layout.",
+            "metavar": "YAML",
         },
     }
     return options_of(sciops.data.open, skip={"path"}, changes=changes, group="how to read the file")

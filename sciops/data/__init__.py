@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 _NAMES = {
     "Axis": "sciops.data.axis",
     "CurvilinearGrid": "sciops.data.curvilinear",
+    "Declaration": "sciops.data.declaration",
     "Field": "sciops.data.field",
     "FunctionDataset": "sciops.data.function_dataset",
     "Grid": "sciops.data.domain",
@@ -15,12 +16,14 @@ _NAMES = {
     "Normaliser": "sciops.data.statistics",
     "PointCloud": "sciops.data.points",
     "Statistics": "sciops.data.statistics",
+    "StreamWriter": "sciops.data.appending",
     "open": "sciops.data.files",
     "write": "sciops.data.files",
 }
 __all__ = [
     "Axis",
     "CurvilinearGrid",
+    "Declaration",
     "Field",
     "FunctionDataset",
     "Grid",
@@ -28,6 +31,7 @@ __all__ = [
     "Normaliser",
     "PointCloud",
     "Statistics",
+    "StreamWriter",
     "open",
     "random",
     "write",
@@ -35,8 +39,10 @@ __all__ = [
 
 if TYPE_CHECKING:
     from sciops.data import random
+    from sciops.data.appending import StreamWriter
     from sciops.data.axis import Axis
     from sciops.data.curvilinear import CurvilinearGrid
+    from sciops.data.declaration import Declaration
     from sciops.data.domain import Grid
     from sciops.data.field import Field
     from sciops.data.files import open, write

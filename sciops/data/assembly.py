@@ -11,7 +11,8 @@ import numpy as np
 import xarray as xr
 
 from sciops.data.axis import Axis, Kind
-from sciops.data.conventions import axis_attributes, channel_dim, coordinate, sample_dim, time_dim
+from sciops.data.conventions import axis_attributes, channel_dim, coordinate, sample_dim, time_dim, without_axis
+from sciops.data.declaration import Declaration
 from sciops.data.inference import axis_from_values
 from sciops.data.storage import Contents
 from sciops.errors import DataError, InputError, LayoutError, did_you_mean
@@ -34,12 +35,15 @@ class Options:
         Coordinates of dimensions: the name of an array in the file, an `Axis`, or values.
     kinds
         Kinds of axes, by dimension; they overrule what the coordinates look like.
+    declaration
+        All of that, where the caller declares the file.
     """
 
     sample_dim: str | None = None
     dims: Mapping[str, Dims] | None = None
     coords: Mapping[str, str | Axis | Any] = field(default_factory=dict)
     kinds: Mapping[str, Kind] = field(default_factory=dict)
+    declaration: Declaration | None = None
 
     def __post_init__(self) -> None:
         for dim, kind in self.kinds.items():
@@ -55,6 +59,7 @@ def assemble(
     coords: Mapping[str, Any] | None = None,
     parameters: Mapping[str, Any] | None = None,
     sample: str | None = "sample",
+    names: Mapping[str, str] | None = None,
 ) -> xr.Dataset:
     """A lazy data set from arrays of a file.
 
@@ -72,6 +77,8 @@ def assemble(
         Further variables: numbers, or variables ready made.
     sample
         Name of the sample dimension, None if there is none.
+    names
+        Names of the variables by array; by default the last part of its path.
 
     Returns
     -------
@@ -83,7 +90,7 @@ def assemble(
     LayoutError
         If the axes do not fit the arrays, or two arrays give a dimension different lengths.
     """
-    names = _short_names(list(variables))
+    names = _short_names(list(variables)) if names is None else names
     ready = {name: value for name, value in (parameters or {}).items() if isinstance(value, xr.Variable)}
     built = {**{names[path]: _variable(contents, path, dims) for path, dims in variables.items()}, **ready}
     sizes: dict[str, tuple[int, str]] = {}
@@ -125,7 +132,7 @@ def finish(ds: xr.Dataset, options: Options, *, path: Any, layout: str, reason: 
     path
         The file.
     layout, reason
-        Short name of the layout, and why it was recognised.
+        Short name of the layout, and why it was recognised; what reading it found stands in ``layout_remarks``.
 
     Returns
     -------
@@ -144,7 +151,8 @@ def finish(ds: xr.Dataset, options: Options, *, path: Any, layout: str, reason: 
             hint = did_you_mean(options.sample_dim, map(str, ds.dims))
             raise LayoutError(f"{path}: no dimension {options.sample_dim!r} to count samples{hint}")
         ds.attrs["sample_dim"] = options.sample_dim
-    if "time_dim" not in ds.attrs and (times := [dim for dim in _TIME_NAMES if dim in ds.dims]):
+    times = [dim for dim in _TIME_NAMES if dim in ds.dims and dim != sample_dim(ds)]
+    if "time_dim" not in ds.attrs and times:
         ds.attrs["time_dim"] = times[0]
     channels = [str(dim) for dim in ds.dims if str(dim) == "channel" or str(dim).startswith("channel_")]
     if "channel_dims" not in ds.attrs and channels:
@@ -156,7 +164,8 @@ def finish(ds: xr.Dataset, options: Options, *, path: Any, layout: str, reason: 
             ds.attrs[attribute] = found
     _check(ds, path)
     ds = _annotate(_ordered(ds), options, path)
-    ds.attrs.update(layout=layout, layout_reason=reason)
+    remarks = [reason, *ds.attrs.pop("layout_remarks", [])]
+    ds.attrs.update(layout=layout, layout_reason="; ".join(remarks))
     for variable in ds.variables.values():
         variable.encoding.setdefault("source", str(path))
     ds.set_close(close)
@@ -200,7 +209,7 @@ def _coordinate(contents: Contents, dim: str, size: int, value: Any) -> xr.Varia
         if value.size != size:
             raise LayoutError(f"{contents.path}: {where} are an axis of {value.size} nodes; the dimension has {size}")
         return coordinate(replace(value, name=dim))
-    attributes = {}
+    attributes = dict(value.attrs) if isinstance(value, xr.Variable) else {}
     if isinstance(value, str):
         if value not in contents.entries:
             raise LayoutError(f"{contents.path}: no array {value!r} for {where}{did_you_mean(value, contents.entries)}")
@@ -211,7 +220,7 @@ def _coordinate(contents: Contents, dim: str, size: int, value: Any) -> xr.Varia
             )
         attributes = {k: v for k, v in entry.attributes.items() if k in ("units", "long_name")}
         value = contents.read(value)
-    values = np.asarray(value)
+    values = np.asarray(value.values if isinstance(value, xr.Variable) else value)
     if sum(length != 1 for length in values.shape) <= 1:
         values = values.reshape(-1)
     if values.shape != (size,) or values.dtype.kind not in "iuf":
@@ -233,7 +242,7 @@ def _check(ds: xr.Dataset, path: Any) -> None:
     for dim, size in ds.sizes.items():
         if size == 0:
             what = "no samples" if dim == sample_dim(ds) else "nothing along it"
-            raise DataError(f"{path}: dimension {dim!r} has length 0: the file holds {what}")
+            raise DataError(f"{path}: dimension {dim!r} has length 0: the file holds {what}; get it anew")
 
 
 def _ordered(ds: xr.Dataset) -> xr.Dataset:
@@ -247,19 +256,10 @@ def _ordered(ds: xr.Dataset) -> xr.Dataset:
     return ds
 
 
-def _without_axis(ds: xr.Dataset) -> set[str]:
-    """Dimensions along which nodes have no order: points, cells and corners of meshes, and curvilinear indices."""
-    names = ds.attrs.get("point_dims", ())
-    points = {names} if isinstance(names, str) else set(names)
-    curvilinear = {name for name in np.atleast_1d(ds.attrs.get("curvilinear_coords", ())) if name in ds.coords}
-    mesh = {str(name) for name in ds.variables if str(name).startswith("cells_")}
-    return points | {str(dim) for name in mesh | curvilinear for dim in ds[name].dims}
-
-
 def _annotate(ds: xr.Dataset, options: Options, path: Any) -> xr.Dataset:
     """Give every space dimension a coordinate that says what axis it is."""
     channels = ds.attrs.get("channel_dims", [])
-    space = [str(dim) for dim in ds.dims if dim not in {sample_dim(ds), time_dim(ds), *channels, *_without_axis(ds)}]
+    space = [str(dim) for dim in ds.dims if dim not in {sample_dim(ds), time_dim(ds), *channels, *without_axis(ds)}]
     for dim in options.kinds:
         if dim not in space:
             raise LayoutError(f"{path}: kinds= names {dim!r}, not a space dimension{did_you_mean(dim, space)}")

@@ -96,8 +96,10 @@ class Axis:
         least = 2 if self.kind in ("closed", "stretched") else 1
         if size < least:
             raise DomainError(f"axis {self.name!r}: a {self.kind} axis has at least {least} node(s), got {size}")
-        if not (math.isfinite(lower) and math.isfinite(upper) and lower < upper):
-            raise DomainError(f"axis {self.name!r}: lower < upper and finite is needed, got [{lower:g}, {upper:g}]")
+        if not (math.isfinite(upper - lower) and lower < upper):
+            raise DomainError(
+                f"axis {self.name!r}: lower < upper and finite is needed, got [{lower:g}, {upper:g}]; take other ends"
+            )
         nodes = _own_nodes(self, size, lower, upper)
         values = {"size": size, "lower": lower, "upper": upper, "units": str(self.units), "nodes": nodes}
         for name, value in values.items():
@@ -339,7 +341,7 @@ def _ascending(name: str, values: ArrayLike) -> tuple[np.ndarray[Any, np.dtype[n
     if given.ndim != 1 or given.dtype.kind not in "iuf":
         raise DomainError(
             f"axis {name!r}: coordinates are a one-dimensional array of numbers, "
-            f"got shape {given.shape} and dtype {given.dtype}"
+            f"got shape {given.shape} and dtype {given.dtype}; put numbers there by ds.assign_coords({name}=...)"
         )
     x = given.astype(np.float64)
     if x.size < 2:
@@ -355,8 +357,10 @@ def _ascending(name: str, values: ArrayLike) -> tuple[np.ndarray[Any, np.dtype[n
         if (gaps < 0).all():
             raise DomainError(f"axis {name!r}: the coordinates descend; reverse them by ds.sortby({name!r})")
         i = int(np.argmax(gaps <= 0))
+        remedy = f"ds.sortby({name!r})" if gaps[i] < 0 else f"ds.drop_duplicates({name!r})"
         raise DomainError(
-            f"axis {name!r}: the coordinates do not ascend: {x[i]:.9g} at index {i}, {x[i + 1]:.9g} at index {i + 1}"
+            f"axis {name!r}: the coordinates do not ascend: {x[i]:.9g} at index {i}, {x[i + 1]:.9g} at index {i + 1}; "
+            f"mend them by {remedy}"
         )
     epsilon = float(np.finfo(given.dtype).eps) if given.dtype.kind == "f" else 0.0
     return x, 4 * epsilon * float(np.abs(x).max())

@@ -12,6 +12,7 @@ from xarray.backends import BackendEntrypoint
 
 from sciops.data.assembly import Dims
 from sciops.data.axis import Axis, Kind
+from sciops.data.declaration import Declaration
 from sciops.data.files import open
 from sciops.errors import InputError
 
@@ -30,7 +31,7 @@ class SciopsBackend(BackendEntrypoint):
     ('sample', 'x', 'y')
     """
 
-    description: ClassVar[str] = "Open simulation files (HDF5, netCDF4, .mat, .npz, .pt) whatever their layout"
+    description: ClassVar[str] = "Open simulation files (HDF5, netCDF, Zarr, .mat, .npz, .pt) whatever their layout"
     open_dataset_parameters: ClassVar[tuple[str, ...]] = (
         "filename_or_obj",
         "drop_variables",
@@ -39,6 +40,7 @@ class SciopsBackend(BackendEntrypoint):
         "dims",
         "coords",
         "kinds",
+        "declaration",
         "trust_links",
     )
 
@@ -52,6 +54,7 @@ class SciopsBackend(BackendEntrypoint):
         dims: Mapping[str, Dims] | None = None,
         coords: Mapping[str, str | Axis | Any] | None = None,
         kinds: Mapping[str, Kind] | None = None,
+        declaration: str | os.PathLike[str] | Declaration | None = None,
         trust_links: bool = False,
     ) -> xr.Dataset:
         """See `sciops.data.open`; `drop_variables` are names to leave out, as of every engine of xarray.
@@ -70,6 +73,7 @@ class SciopsBackend(BackendEntrypoint):
             dims=dims,
             coords=coords,
             kinds=kinds,
+            declaration=declaration,
             trust_links=trust_links,
         )
         dropped = [drop_variables] if isinstance(drop_variables, str) else list(drop_variables or ())

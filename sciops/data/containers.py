@@ -10,6 +10,7 @@ import contextlib
 import math
 import pickle
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -20,25 +21,30 @@ import h5py
 import numpy as np
 import torch
 
+from sciops.data.bounds import refuse_excess
 from sciops.data.matlab import read_matlab
 from sciops.data.meshfiles import is_mesh, read_mesh
+from sciops.data.netcdf3 import read_classic
 from sciops.data.safety import broken, is_pickle
 from sciops.data.text import is_text, read_text
+from sciops.data.zarrstore import is_zarr_folder, is_zarr_zip, open_zarr
 from sciops.errors import DataError, SciopsError, UnsafeFileError
 
 __all__ = ["OPENERS", "Array", "reading", "sniff"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _TORCH_LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
+_MOST_ARRAYS = 1 << 14
 _READ_ERRORS = (
     *(OSError, RuntimeError, KeyError, ValueError, TypeError, EOFError, IndexError, AttributeError, AssertionError),
-    *(MemoryError, OverflowError, struct.error, zlib.error, zipfile.BadZipFile),
+    *(MemoryError, OverflowError, struct.error, zlib.error, zipfile.BadZipFile, SyntaxError, tokenize.TokenError),
 )
 _KINDS = {
     **dict.fromkeys((".h5", ".hdf5", ".hdf", ".nc", ".nc4", ".he5"), "HDF5"),
     **dict.fromkeys((".pt", ".pth"), "PyTorch"),
     ".mat": "MATLAB",
     ".npz": "NumPy .npz",
+    **dict.fromkeys((".zarr", ".zip"), "Zarr"),
 }
 
 
@@ -71,6 +77,10 @@ def sniff(path: Path) -> str:
     DataError
         If it is empty, or none of the containers.
     """
+    if path.is_dir():
+        if is_zarr_folder(path):
+            return "zarr"
+        raise DataError(f"{path}: a folder that is no Zarr store; it holds none of zarr.json, .zgroup, .zarray")
     with reading(path):
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -83,6 +93,8 @@ def sniff(path: Path) -> str:
         return "matlab"
     if head.startswith(b"PK\x03\x04"):
         return _sniff_zip(path)
+    if head.startswith((b"CDF\x01", b"CDF\x02", b"CDF\x05")):
+        return "netcdf3"
     if head.startswith(_TORCH_LEGACY):
         return "torch"
     if is_text(head):
@@ -98,7 +110,7 @@ def sniff(path: Path) -> str:
     claim = f"not {kind} though its name says so" if kind else "unknown format"
     raise DataError(
         f"{path}: {claim} (first bytes {head[:8].hex(' ')}): truncated, corrupt or another format; "
-        f"HDF5, netCDF4, MATLAB .mat, .npz, .pt, COMSOL text, VTK and XDMF are read"
+        f"HDF5, netCDF, Zarr, MATLAB .mat, .npz, .pt, COMSOL text, VTK and XDMF are read"
     )
 
 
@@ -111,10 +123,13 @@ def _sniff_zip(path: Path) -> str:
         return "torch"
     if names and all(name.endswith(".npy") for name in names):
         return "npz"
+    if is_zarr_zip(names):
+        return "zarr"
     pickled = [name for name in names if name.endswith((".pkl", ".pickle"))]
     if pickled:
         raise UnsafeFileError(f"{path}: a zip archive with the pickle {pickled[0]!r}, which is never loaded")
-    raise DataError(f"{path}: a zip archive that is neither .npz nor .pt; it holds {', '.join(names[:8]) or 'nothing'}")
+    found = ", ".join(names[:8]) or "nothing"
+    raise DataError(f"{path}: a zip archive that is neither .npz, .pt nor Zarr; it holds {found}")
 
 
 class _Arrays(dict[str, Any]):
@@ -138,6 +153,9 @@ def _open_npz(path: str, mode: str = "r") -> _Arrays:
     arrays = _Arrays()
     with zipfile.ZipFile(path) as archive:
         others = [name.removesuffix(".npy") for name in archive.namelist()]
+        packed = sum(member.file_size for member in archive.infolist() if member.compress_type != zipfile.ZIP_STORED)
+        size = Path(path).stat().st_size
+        refuse_excess(f"{path}: the archive", packed, size, "if it is right, save it by numpy.savez")
         for member in archive.infolist():
             name = member.filename.removesuffix(".npy")
             if name in arrays:
@@ -182,15 +200,28 @@ def _mapped(path: str, member: zipfile.ZipInfo, skip: int, shape: Any, fortran: 
 
 
 def _open_torch(path: str, mode: str = "r") -> _Arrays:
-    loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    zipped = zipfile.is_zipfile(path)
+    if zipped:
+        with zipfile.ZipFile(path) as archive:
+            packed = [each.filename for each in archive.infolist() if each.compress_type != zipfile.ZIP_STORED]
+        if packed:
+            raise DataError(f"{path}: {packed[0]!r} is packed, which torch does not read; save it anew by torch.save")
+    # without the check, indices of a sparse tensor that lie outside of it would be written to
+    with torch.sparse.check_sparse_tensor_invariants(enable=True):  # type: ignore[no-untyped-call]
+        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     arrays = _Arrays()
     for name, tensor in _tensors(loaded):
+        if len(arrays) >= _MOST_ARRAYS:
+            raise DataError(f"{path}: holds more than {_MOST_ARRAYS} tensors and numbers; stack them before torch.save")
         dense = tensor.layout == torch.strided
         if dense and tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
             raise DataError(
                 f"{path}: {name!r} has shape {tuple(tensor.shape)} but only {tensor.untyped_storage().nbytes()} bytes "
                 f"of values, an expanded tensor; save it by torch.save(tensor.contiguous(), ...)"
             )
+        if not dense:
+            size, kept = tensor.numel() * tensor.element_size(), Path(path).stat().st_size
+            refuse_excess(f"{path}: {name!r}, a sparse tensor,", size, kept, "if it is right, save it as a dense one")
         arrays[name] = _numpy(tensor)
     return arrays
 
@@ -201,6 +232,8 @@ def _tensors(loaded: Any, prefix: str = "") -> Iterator[tuple[str, torch.Tensor]
         yield prefix.rstrip("/") or "data", loaded
     elif isinstance(loaded, bool | int | float | complex):
         yield prefix.rstrip("/") or "data", torch.as_tensor(loaded, dtype=_number_dtype(loaded))
+    elif isinstance(loaded, list | tuple) and loaded and all(isinstance(item, int | float) for item in loaded):
+        yield prefix.rstrip("/") or "data", torch.from_numpy(np.asarray(loaded))
     elif isinstance(loaded, Mapping | list | tuple):
         items = loaded.items() if isinstance(loaded, Mapping) else enumerate(loaded)
         for key, value in items:
@@ -233,8 +266,17 @@ def _open_mesh(path: str, mode: str = "r") -> _Arrays:
     return arrays
 
 
+def _open_classic(path: str, mode: str = "r") -> _Arrays:
+    variables, attributes = read_classic(path)
+    arrays = _Arrays(variables)
+    arrays.attributes = attributes
+    return arrays
+
+
 OPENERS: dict[str, Callable[[str], Any]] = {
     "hdf5": _open_hdf5,
+    "netcdf3": _open_classic,
+    "zarr": open_zarr,
     "matlab": _open_matlab,
     "npz": _open_npz,
     "torch": _open_torch,

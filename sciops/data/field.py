@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sciops.data import conventions
 from sciops.data.domain import Domain, Grid
-from sciops.data.interpolation import interpolate, resample
+from sciops.data.interpolation import Method, interpolate, resample
 from sciops.data.scattered import Outside
 from sciops.errors import DataError, DomainError, InputError
 
@@ -137,7 +137,7 @@ class Field:
         """
         return interpolate(self.values, self.domain, points, outside=outside)
 
-    def resample(self, grid: Domain, *, outside: Outside = "error") -> Field:
+    def resample(self, grid: Domain, *, method: Method = "cubic", outside: Outside = "error") -> Field:
         """The field on another domain within its own, by `sciops.data.interpolation.resample`.
 
         Examples
@@ -146,7 +146,7 @@ class Field:
         >>> field.resample(Grid.unit(3)).values.round(decimals=12).tolist()
         [[0.0, 0.5, 1.0]]
         """
-        values = resample(self.values, self.domain, grid, outside=outside)
+        values = resample(self.values, self.domain, grid, method=method, outside=outside)
         return Field(values, grid, names=self.names, units=self.units)
 
     def norm(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,25 +12,30 @@ import xarray as xr
 from sciops.data import layouts
 from sciops.data.assembly import Dims, Options, finish
 from sciops.data.axis import Axis, Kind
+from sciops.data.bounds import check_declared
 from sciops.data.containers import reading
+from sciops.data.declaration import Declaration
+from sciops.data.paths import data_files
+from sciops.data.shards import join
 from sciops.data.storage import Contents
 from sciops.data.writing import StreamWriter, write
-from sciops.errors import DataError, InputError
+from sciops.errors import InputError
 
 __all__ = ["StreamWriter", "open", "write"]
 
 
 def open(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     layout: str | None = None,
     *,
     sample_dim: str | None = None,
     dims: Mapping[str, Dims] | None = None,
     coords: Mapping[str, str | Axis | Any] | None = None,
     kinds: Mapping[str, Kind] | None = None,
+    declaration: str | os.PathLike[str] | Declaration | None = None,
     trust_links: bool = False,
 ) -> xr.Dataset:
-    """Open a file of simulations as a lazy `xarray.Dataset`; its layout is recognised by what is in it.
+    """Open files of simulations as a lazy `xarray.Dataset`; their layout is recognised by what is in them.
 
     Variables keep the names of the file. Only what is indexed is read, and the data set pickles: another process opens
     the file for itself. `sciops.data.conventions` says what dimensions, coordinates and attributes mean.
@@ -39,7 +43,9 @@ def open(
     Parameters
     ----------
     path
-        HDF5, netCDF4, MATLAB ``.mat``, NumPy ``.npz`` or PyTorch ``.pt`` file.
+        HDF5, netCDF, MATLAB ``.mat``, NumPy ``.npz``, PyTorch ``.pt``, COMSOL text, VTK or XDMF file, or a Zarr store
+        in a folder or zip archive. A pattern such as ``"run_*.h5"``, a folder or a list of files that hold the same
+        variables on the same grid are one data set, joined along samples or along time.
     layout
         Name of the layout; None recognises it. `sciops.data.layouts.registry` lists the names.
     sample_dim
@@ -52,6 +58,9 @@ def open(
         ``x_i = i / N`` of kind left is assumed and marked.
     kinds
         Kinds of axes by dimension, such as ``{"x": "periodic"}``, which coordinates alone do not tell.
+    declaration
+        All that there is to say about a file of no known layout: a `sciops.data.declaration.Declaration`, or the YAML
+        file that holds one.
     trust_links
         Follow external links, external storage and virtual data sets of an HDF5 file.
 
@@ -65,7 +74,7 @@ def open(
     InputError
         If an option is not of its type, or there is no such layout or kind.
     DataError
-        If the file is missing, empty, corrupt, without samples or not numeric.
+        If a file is missing, empty, corrupt, without samples or not numeric, or files do not fit together.
     LayoutError
         If no layout fits, or the declared one does not.
     UnsafeFileError
@@ -81,27 +90,52 @@ def open(
     >>> dict(ds.sizes), ds.x.attrs["kind"]
     ({'run': 5, 'x': 8, 'y': 8}, 'left')
     """
-    path = existing_file(path)
-    _check_options(path, layout=layout, sample_dim=sample_dim, dims=dims, coords=coords, kinds=kinds)
-    options = Options(sample_dim=sample_dim, dims=dims, coords=dict(coords or {}), kinds=dict(kinds or {}))
-    if dims is not None:
+    files = data_files(path)
+    name = str(files[0]) if len(files) == 1 else _named(path, files)
+    _check_options(name, layout=layout, sample_dim=sample_dim, dims=dims, coords=coords, kinds=kinds)
+    if declaration is not None:
+        if dims is not None:
+            raise InputError(f"{name}: declaration= names the axes of every array; leave dims= out")
+        if not isinstance(declaration, Declaration):
+            declaration = Declaration.from_yaml(declaration)
+        kinds = {**declaration.axis_kinds, **(kinds or {})}
+    options = Options(sample_dim, dims, dict(coords or {}), dict(kinds or {}), declaration)
+    by = "declaration=" if declaration is not None else "dims=" if dims is not None else ""
+    if by:
         if layout not in (None, "declared"):
-            raise InputError(f"{path}: dims= declares the layout; layout={layout!r} cannot be given with it")
+            raise InputError(f"{name}: {by} declares the layout; layout={layout!r} cannot be given with it")
         layout = "declared"
     elif layout == "declared":
-        raise InputError(f"{path}: the layout 'declared' needs dims=, such as dims={{'u': ('sample', 'x', 'y')}}")
-    contents = Contents(path, trust_links=trust_links)
+        raise InputError(f"{name}: the layout 'declared' needs dims=, such as dims={{'u': ('sample', 'x', 'y')}}")
+
+    def opened(file: Path, found: str | None) -> xr.Dataset:
+        return _opened(file, layout or found, options, by, trust_links)
+
+    return opened(files[0], None) if len(files) == 1 else join(files, name, opened)
+
+
+def _opened(file: Path, layout: str | None, options: Options, by: str, trust_links: bool) -> xr.Dataset:
+    contents = Contents(file, trust_links=trust_links)
     try:
-        name, reason = ("declared", "declared by dims=") if dims is not None else layouts.detect(contents, layout)
-        with reading(path):
+        name, reason = ("declared", f"declared by {by}") if by else layouts.detect(contents, layout)
+        with reading(file):
             ds = layouts.registry[name]().read(contents, options)
-            return finish(ds, options, path=path, layout=name, reason=reason)
+            if contents.container in ("hdf5", "zarr") and not trust_links:
+                check_declared(ds, file)
+            return finish(ds, options, path=file, layout=name, reason=reason)
     except BaseException:
         contents.close()
         raise
 
 
-def _check_options(path: Path, *, layout: Any, sample_dim: Any, dims: Any, coords: Any, kinds: Any) -> None:
+def _named(path: Any, files: Sequence[Path]) -> str:
+    """What several files are called in messages: the pattern or folder, or the first of a list."""
+    if isinstance(path, str | os.PathLike):
+        return str(Path(path).expanduser().absolute())
+    return f"{files[0]} and {len(files) - 1} more"
+
+
+def _check_options(path: str, *, layout: Any, sample_dim: Any, dims: Any, coords: Any, kinds: Any) -> None:
     for option, value in (("layout", layout), ("sample_dim", sample_dim)):
         if value is not None and not isinstance(value, str):
             raise InputError(f"{path}: {option}= is a name, got {value!r}")
@@ -116,31 +150,3 @@ def _check_options(path: Path, *, layout: Any, sample_dim: Any, dims: Any, coord
                 f"{path}: dims= of {name!r} names the axes in order, such as ('sample', 'x'), None for one to drop; "
                 f"got {axes!r}"
             )
-
-
-def existing_file(path: str | os.PathLike[str]) -> Path:
-    """The absolute path of a file that is there.
-
-    Raises
-    ------
-    DataError
-        If it is missing, a folder or another special file; the message names the near files of the folder.
-    """
-    if not isinstance(path, str | os.PathLike):
-        raise InputError(f"a path is needed, got {type(path).__name__}; an open data set is used as it is")
-    file = Path(path).expanduser()
-    try:
-        if file.is_dir():
-            inside = sorted(entry.name for entry in file.iterdir() if entry.is_file())[:5]
-            raise DataError(f"{file}: a folder, not a file; it holds {', '.join(inside) or 'no files'}")
-        if file.is_file():
-            return file.absolute()
-        if file.exists():
-            raise DataError(f"{file}: not a regular file; copy its content to a file first")
-        if not file.parent.is_dir():
-            raise DataError(f"{file}: no such file, and no folder {file.parent}")
-        names = [entry.name for entry in file.parent.iterdir() if entry.is_file()]
-    except OSError as error:
-        raise DataError(f"{file}: cannot be looked at ({error.strerror or error})") from error
-    close = difflib.get_close_matches(file.name, names, n=3)
-    raise DataError(f"{file}: no such file" + (f"; did you mean {' or '.join(map(repr, close))}?" if close else ""))

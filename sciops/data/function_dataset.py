@@ -14,14 +14,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from sciops.data.conventions import origin, sample_dim, time_dim
-from sciops.data.domain import Grid
-from sciops.data.selection import Channel, check_number, check_numeric, common_grid, sample_numbers, variable_names
-from sciops.data.source import VariableSource
-from sciops.errors import DataError, InputError
+from sciops.data.coarsening import Resolution, coarse_grid, coarsened, divisors, strided
+from sciops.data.conventions import origin, sample_dim
+from sciops.data.domain import Domain, Grid
+from sciops.data.items import ItemReader
+from sciops.data.queries import QueryPoints
+from sciops.data.selection import Channel, sample_numbers, variable_names
+from sciops.data.tensors import TensorChannels, tensor_channels
+from sciops.data.windows import windows_of
+from sciops.errors import DataError, DomainError, InputError
 
 _DTYPES: dict[torch.dtype, type[np.floating[Any]]] = {torch.float32: np.float32, torch.float64: np.float64}
-_BLOCK_BYTES = 1 << 26
 
 
 class FunctionDataset(Dataset[dict[str, Tensor]]):
@@ -39,20 +42,50 @@ class FunctionDataset(Dataset[dict[str, Tensor]]):
         A data set that follows `sciops.data.conventions`, usually from `sciops.data.open`.
     inputs, outputs
         Names of variables with space dimensions; a variable may be both. Inputs without a sample dimension are the
-        same for every sample. All stand on one grid. With ``outputs=()`` items have no y, as prediction needs it.
+        same for every sample. All stand on one domain: a grid, points, a mesh. With ``outputs=()`` items have no y, as
+        prediction needs it.
     parameters
-        Names of variables without space and time: numbers that go with each sample.
+        Names of variables without space: numbers or vectors that go with each sample. One with time gives the numbers
+        of the frames of x in windows, else those of all frames.
+    boundary
+        Names of variables on the boundary. One on a face of the grid, named by its attribute ``face`` such as
+        ``["x", "lower"]``, becomes channels of x after the others, the same all along the axis that it lacks, and a
+        channel that is 1 on the face. Variables on points of their own become the entry ``boundary`` of an item.
+    mask
+        True: the masks that the attribute ``mask`` of inputs and outputs names; or names; False: none. Items then have
+        ``mask``, and x and y are 0 outside of it, whatever the file holds there.
     history, horizon
         Frames of a window that are input and output (horizon defaults to 1); None: no windows.
     stride
         Frames between two frames of a window.
+    rollout
+        True, or a number: y is all frames after those of x, at most so many; `horizon` stays out. One item for each
+        sample unless `every` is given.
+    start, every
+        First frame of the first window, and frames from there to the next one (1; with `rollout` none follows).
+    query_points
+        Number of nodes of the outputs that are drawn for each item, for operators that are evaluated at points: y is
+        (channel, n) and items have ``query`` (n, d), the coordinates, and ``weights`` (n,), with which a sum over the
+        nodes is an unbiased quadrature. Inputs may then stand on another domain, and every sample may have points of
+        its own, which count alike.
+    resolution
+        Nodes of each axis, or of all, to which x and y are reduced: to every k-th node where those are the nodes of the
+        coarser grid, else by `sciops.data.interpolation.resample`.
     samples
         Sample numbers to use, in this order; None: all.
+    seed
+        Of the query points, which are a pure function of (seed, epoch, item).
     dtype
         torch.float32 or torch.float64: of x, y and the parameters.
     cache_bytes
         Variables that together take at most this many bytes as stored are read once and kept in memory, in every
         process that reads. It changes the speed and nothing else.
+
+    Attributes
+    ----------
+    domain, input_domain
+        Where the outputs and the inputs stand, with coordinates and quadrature weights; without outputs, both the
+        inputs.
 
     Raises
     ------
@@ -87,82 +120,117 @@ class FunctionDataset(Dataset[dict[str, Tensor]]):
         inputs: str | Sequence[str],
         outputs: str | Sequence[str],
         parameters: str | Sequence[str] = (),
+        boundary: str | Sequence[str] = (),
+        mask: str | bool | Sequence[str] = True,
         history: int | None = None,
         horizon: int | None = None,
         stride: int = 1,
+        rollout: bool | int = False,
+        start: int = 0,
+        every: int | None = None,
+        query_points: int | None = None,
+        resolution: Resolution | None = None,
         samples: Sequence[int] | Tensor | NDArray[Any] | None = None,
+        seed: int = 0,
         dtype: torch.dtype = torch.float32,
         cache_bytes: int = 1 << 28,
     ) -> None:
         self.inputs, self.outputs = variable_names("inputs", inputs), variable_names("outputs", outputs, optional=True)
         self.parameters = variable_names("parameters", parameters, optional=True)
+        self.boundary = variable_names("boundary", boundary, optional=True)
         self.file = origin(ds)
-        self.history, self.stride = history, stride
-        if history is not None and horizon is None and self.outputs:
-            horizon = 1
-        self.horizon = horizon
-        for option, value in (("history", history), ("horizon", self.horizon), ("stride", stride)):
-            if value is not None and value < 1:
-                raise InputError(f"{option} is {value}; expected at least 1")
-        if history is None and (horizon is not None or stride != 1):
-            raise InputError("horizon and stride describe windows of a trajectory; give history as well")
+        windows = windows_of(
+            history=history,
+            horizon=horizon,
+            stride=stride,
+            rollout=rollout,
+            start=start,
+            every=every,
+            outputs=self.outputs,
+        )
         self.dtype = _checked(dtype)
 
-        sample, time = sample_dim(ds), time_dim(ds)
+        sample = sample_dim(ds)
         if sample is None:
             raise DataError(
                 f"{self.file} has no sample dimension; name it when opening (sample_dim=...), "
                 f"or add one with ds.expand_dims('sample')"
             )
-        names = tuple(dict.fromkeys((*self.inputs, *self.outputs, *self.parameters)))
-        for name in names:
-            check_numeric(ds, name)
-        for name in self.parameters:
-            check_number(ds, name)
-        self.grid = common_grid(ds, self.inputs, self.outputs)
-        self._sources = {
-            name: VariableSource(
-                ds[name].variable,
-                sample=sample,
-                time=time,
-                space=() if name in self.parameters else self.grid.names,
-            )
-            for name in names
-        }
-        small = sum(source.nbytes for source in self._sources.values()) <= cache_bytes
-        for source in self._sources.values():
-            source.in_memory = small
-        self.windows = 1
-        self._offsets = {name: np.arange(source.frames) for name, source in self._sources.items()}
-        self._picks = {role: {name: slice(None) for name in names} for role in ("x", "y")}
-        if history is not None:
-            self._plan_windows()
+        self._reader = ItemReader(
+            ds,
+            inputs=self.inputs,
+            outputs=self.outputs,
+            parameters=self.parameters,
+            boundary=self.boundary,
+            mask=mask,
+            windows=windows,
+            apart=query_points is not None,
+            cache_bytes=cache_bytes,
+        )
+        self.windows, self.boundary_domain = self._reader.count, self._reader.boundary_domain
+        self.domain, self.input_domain = self._reader.domain, self._reader.input_domain
+        if resolution is not None:
+            self.domain = self.input_domain = self.check_resolution(resolution)
+        self.query = None if query_points is None else QueryPoints(self.domain, query_points, seed)
+        if self.query is not None and not self.outputs:
+            raise InputError(f"query_points={query_points} are nodes of the outputs; name outputs, or leave it out")
         self._samples = sample_numbers(samples, int(ds.sizes[sample]), self.file)
 
     @property
+    def history(self) -> int | None:
+        """Frames of x in a window, None without windows."""
+        return self._reader.windows.history
+
+    @property
+    def horizon(self) -> int | None:
+        """Frames of y in a window or rollout, None without windows or outputs."""
+        return self._reader.windows.horizon
+
+    @property
+    def stride(self) -> int:
+        """Frames of the file between two frames of a window."""
+        return self._reader.windows.stride
+
+    @property
+    def grid(self) -> Grid:
+        """The domain of the outputs, where it is a grid.
+
+        Raises
+        ------
+        DomainError
+            If it is none.
+        """
+        return self._require_grid(self.domain)
+
+    @property
     def input_grid(self) -> Grid:
-        """The grid of the inputs: that of the outputs."""
-        return self.grid
+        """The domain of the inputs, where it is a grid."""
+        return self._require_grid(self.input_domain)
+
+    @property
+    def masked_roles(self) -> tuple[str, ...]:
+        """Which of x and y stand on nodes that the mask of an item is about; none without a mask."""
+        return self._reader.masked_roles
 
     @property
     def in_channels(self) -> int:
         """Channels of x."""
-        return self._count(self.inputs, "x")
+        return len(self.input_channels)
 
     @property
     def out_channels(self) -> int:
         """Channels of y."""
-        return self._count(self.outputs, "y")
+        return len(self.output_channels)
 
     @property
     def input_channels(self) -> tuple[Channel, ...]:
         """What each channel of x is."""
-        return self._describe(self.inputs, "x")
+        return self._reader.input_channels
 
     @property
     def output_channels(self) -> tuple[Channel, ...]:
         """What each channel of y is."""
-        return self._describe(self.outputs, "y")
+        return self._reader.output_channels
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -177,11 +245,32 @@ class FunctionDataset(Dataset[dict[str, Tensor]]):
     @property
     def parameter_names(self) -> tuple[str, ...]:
         """Display names of the entries of the parameter vector."""
-        return tuple(
-            Channel(name, part).name
-            for name in self.parameters
-            for part in np.ndindex(self._sources[name].component_shape)
-        )
+        return tuple(channel.name for channel in self.parameter_channels)
+
+    @property
+    def parameter_channels(self) -> tuple[Channel, ...]:
+        """What each entry of the parameter vector is."""
+        return self._reader.parameter_channels
+
+    @property
+    def input_tensors(self) -> tuple[TensorChannels, ...]:
+        """The channels of x that are components of vectors and tensors."""
+        return tensor_channels(self.input_channels, self._reader.ranks)
+
+    @property
+    def output_tensors(self) -> tuple[TensorChannels, ...]:
+        """The channels of y that are components of vectors and tensors."""
+        return tensor_channels(self.output_channels, self._reader.ranks)
+
+    @property
+    def parameter_tensors(self) -> tuple[TensorChannels, ...]:
+        """The entries of the parameter vector that are components of vectors and tensors."""
+        return tensor_channels(self.parameter_channels, self._reader.ranks)
+
+    @property
+    def mask_names(self) -> tuple[str, ...]:
+        """The variables that say which nodes are in the domain."""
+        return tuple(self._reader.masks.dims)
 
     @property
     def samples(self) -> Int64[Tensor, " sample"]:
@@ -192,6 +281,11 @@ class FunctionDataset(Dataset[dict[str, Tensor]]):
     def groups(self) -> Int64[Tensor, " item"]:
         """Sample number (of the file) of each item: items of one trajectory belong together in a split."""
         return torch.from_numpy(np.repeat(self._samples, self.windows))
+
+    @property
+    def chunk_samples(self) -> int:
+        """Samples in a chunk of the storage, of the variable that has most in one."""
+        return max(source.chunk_samples for source in self._reader.sources.values())
 
     def subset(self, samples: Sequence[int] | Tensor | NDArray[Any]) -> FunctionDataset:
         """The same data set with only some of its samples, named by their numbers in the file, in that order.
@@ -237,119 +331,105 @@ class FunctionDataset(Dataset[dict[str, Tensor]]):
         Parameters
         ----------
         indices
-            Item numbers (b,), any order; negative ones count from the end.
+            Item numbers (b,), any order; negative ones count from the end. A `sciops.data.sampling.Request` also says
+            of which epoch the query points are (else 0), and at what resolution the fields (else that of the data set).
 
         Returns
         -------
         dict
-            ``x`` (b, in_channels, *space), ``y`` (b, out_channels, *space) if there are outputs,
-            ``index`` (b,) int64 and, if there are parameters, ``parameters`` (b, p).
+            ``x`` (b, in_channels, *space), ``y`` (b, out_channels, *space) if there are outputs, ``index`` (b,) int64
+            and, where they were asked for, ``parameters`` (b, p), ``mask`` (b, 1, *space) bool, ``boundary``
+            (b, channel, points), and for query points ``query`` (b, n, d), ``weights`` (b, n) and y (b, channel, n).
 
         Raises
         ------
         IndexError
             If there is no item of that number.
         """
+        return self.derived(self.read(indices), getattr(indices, "epoch", 0), getattr(indices, "resolution", None))
+
+    def read(self, indices: Sequence[int] | Tensor | NDArray[Any]) -> dict[str, Tensor]:
+        """The items on all nodes, before query points are drawn: what depends on the numbers of the items alone."""
         items = np.asarray(indices, dtype=np.int64).reshape(-1)
         wrong = items[(items < -len(self)) | (items >= len(self))]
         if len(wrong):
             raise IndexError(f"item {wrong[0]} of a data set of {len(self)} items")
         items = np.where(items < 0, items + len(self), items)
-        samples, starts = self._samples[items // self.windows], items % self.windows
-        values = {
-            name: source.read(samples, starts[:, None] * source.timed + self._offsets[name])
-            for name, source in self._sources.items()
-        }
-        stacked = {"x": self._stack(values, self.inputs, "x")}
-        if self.outputs:
-            stacked["y"] = self._stack(values, self.outputs, "y")
-        stacked["index"] = torch.from_numpy(items)
-        if self.parameters:
-            numbers = [values[name][:, 0, :].astype(_DTYPES[self.dtype]) for name in self.parameters]
-            stacked["parameters"] = torch.from_numpy(np.concatenate(numbers, axis=1))
-        return stacked
+        starts = self._reader.windows.first(items % self.windows)
+        found = self._reader.read(self._samples[items // self.windows], starts, _DTYPES[self.dtype])
+        first = [role for role in found if role in ("x", "y")]
+        whole = {role: found.pop(role) for role in first}
+        whole |= {"index": torch.from_numpy(items), **found}
+        return self._reduced(whole, self._reader.domain, self.domain)
+
+    def derived(
+        self, items: dict[str, Tensor], epoch: int = 0, resolution: Resolution | None = None
+    ) -> dict[str, Tensor]:
+        """The items that `read` gave, at another resolution and with the query points of an epoch drawn."""
+        if resolution is not None:
+            target = self.check_resolution(resolution)
+            items = self._reduced(items, self.domain, target)
+        if self.query is None:
+            return items
+        query = self.query if resolution is None else QueryPoints(target, self.query.count, self.query.seed)
+        mask = items.get("mask")
+        nodes, weights = query.draw(items["index"].numpy(), epoch=epoch, mask=mask)
+        y = items["y"].flatten(2)
+        y = torch.take_along_dim(y, nodes[:, None, :], dim=2)
+        points = items.get("points")
+        where = query.at(nodes) if points is None else torch.take_along_dim(points, nodes[:, :, None], dim=1)
+        found = {**items, "y": y, "query": where.to(self.dtype), "weights": weights.to(self.dtype)}
+        found.pop("points", None)
+        if not self._reader.together:
+            found.pop("mask", None)
+        return found
 
     def check_finite(self) -> None:
-        """Read every value once, in blocks, and refuse what is not finite.
+        """Read every value once, in blocks, and refuse what is not finite inside of the mask.
 
         Raises
         ------
         DataError
             Names the first variable with NaN or infinite values, how many, and the first sample that has one.
         """
-        for name, source in self._sources.items():
-            nan = infinite = 0
-            first: int | None = None
-            for samples, values in source.blocks(np.sort(self._samples), _BLOCK_BYTES):
-                bad = ~np.isfinite(values)
-                if bad.any():
-                    nan, infinite = nan + int(np.isnan(values).sum()), infinite + int(np.isinf(values).sum())
-                    where = int(samples[np.argmax(bad.reshape(len(samples), -1).any(axis=1))])
-                    first = where if first is None else min(first, where)
-            if first is not None:
-                raise DataError(
-                    f"{self.file}: variable {name!r} has {nan} NaN and {infinite} infinite values, first in sample "
-                    f"{first}; leave such samples out (samples=...) or fill them (ds.fillna)"
-                )
+        self._reader.check_finite(self._samples)
 
-    def _plan_windows(self) -> None:
-        """Which frames after its first one a window reads of each variable, and which of them are x and y."""
-        history, horizon = int(self.history or 0), int(self.horizon or 0)
-        timed = [name for name, source in self._sources.items() if source.timed]
-        for role, names in (("input", self.inputs[:1]), ("output", self.outputs)):
-            lacking = [name for name in names if name not in timed]
-            if lacking and (role == "output" or not set(self.inputs) & set(timed)):
-                raise DataError(
-                    f"{self.file}: {role} {lacking[0]!r} has no time dimension, and windows (history={history}) need "
-                    f"one; leave history out, or name a variable with time"
-                )
-        longest = (*self.outputs, *(name for name in self.inputs if name in timed))[0]
-        frames = self._sources[longest].frames
-        span = (history + horizon - 1) * self.stride + 1
-        if frames < span:
-            raise DataError(
-                f"{self.file}: a window of history={history}, horizon={horizon}, stride={self.stride} spans {span} "
-                f"frames, and {longest!r} has {frames}; make the window shorter"
+    def check_resolution(self, resolution: Resolution) -> Grid:
+        """The grid of that resolution, if the items can be brought to it.
+
+        Raises
+        ------
+        InputError
+            If it is out of range, inputs and outputs stand on two domains, or it needs interpolation where there is a
+            mask or boundary data.
+        DomainError
+            If the items stand on no grid.
+        """
+        target, source = coarse_grid(self.domain, resolution), self.grid
+        if not self._reader.together:
+            raise InputError(f"resolution={resolution} is for inputs and outputs on one grid; leave it out")
+        if (self.mask_names or self._reader.has_faces) and not strided(source, target):
+            possible = " and ".join(f"{', '.join(map(str, divisors(axis)))} for {axis.name}" for axis in source.axes)
+            raise InputError(
+                f"{self.file}: at resolution {' x '.join(map(str, target.shape))} nodes lie between those of the file, "
+                f"and fields with a mask or boundary data are not interpolated; choose of {possible}"
             )
-        self.windows = frames - span + 1
-        past, future = np.arange(history) * self.stride, (history + np.arange(horizon)) * self.stride
-        for name in timed:
-            if name in self.inputs and name in self.outputs:
-                self._offsets[name] = np.concatenate((past, future))
-                self._picks["x"][name], self._picks["y"][name] = slice(0, history), slice(history, None)
-            else:
-                self._offsets[name] = past if name in self.inputs else future
+        return target
 
-    def _parts(self, names: Sequence[str]) -> list[list[str]]:
-        """The variables in the order of the channels; those of one part alternate frame by frame."""
-        if self.history is None:
-            return [[name] for name in names]
-        moving = [name for name in names if self._sources[name].timed]
-        return [moving, *([name] for name in names if name not in moving)]
+    def _require_grid(self, domain: Domain) -> Grid:
+        if not isinstance(domain, Grid):
+            raise DomainError(
+                f"{self.file}: the variables stand on {domain!r}, and a grid is needed here; resample them to one first"
+            )
+        return domain
 
-    def _stack(self, values: dict[str, NDArray[Any]], names: Sequence[str], role: str) -> Tensor:
-        parts = []
-        for part in self._parts(names):
-            chosen = [values[name][:, self._picks[role][name]] for name in part]
-            joined = chosen[0] if len(chosen) == 1 else np.concatenate(chosen, axis=2)
-            parts.append(joined.reshape(len(joined), joined.shape[1] * joined.shape[2], *self.grid.shape))
-        return torch.from_numpy(np.concatenate(parts, axis=1, dtype=_DTYPES[self.dtype], casting="unsafe"))
-
-    def _count(self, names: Sequence[str], role: str) -> int:
-        lengths = {name: len(self._offsets[name][self._picks[role][name]]) for name in names}
-        return sum(lengths[name] * self._sources[name].channels for name in names)
-
-    def _describe(self, names: Sequence[str], role: str) -> tuple[Channel, ...]:
-        windowed = self.history is not None
-        channels = []
-        for part in self._parts(names):
-            offsets = self._offsets[part[0]][self._picks[role][part[0]]]
-            for offset in offsets:
-                for name in part:
-                    frame = int(offset) // self.stride - (self.history or 1) + 1 if self._sources[name].timed else None
-                    for component in np.ndindex(self._sources[name].component_shape):
-                        channels.append(Channel(name, component, frame, windowed and frame is not None))
-        return tuple(channels)
+    def _reduced(self, items: dict[str, Tensor], source: Domain, target: Domain) -> dict[str, Tensor]:
+        if source is target or not (isinstance(source, Grid) and isinstance(target, Grid)):
+            return items
+        present = [name for name in items if name in ("x", "y", "mask")]
+        fields = {name: coarsened(items[name], source, target) for name in present}
+        self._reader.mark_faces(fields["x"])
+        return {**items, **fields}
 
 
 def _checked(dtype: torch.dtype) -> torch.dtype:

@@ -2,13 +2,15 @@
 
 On grids, periodic axes are interpolated by the trigonometric polynomial through the nodes, every other axis by the
 cubic through the four nearest nodes (the outermost four near an end; fewer nodes give the quadratic, the line or the
-constant). Both are linear in the values and differentiable with respect to values and points. Functions on point
-clouds, meshes and curvilinear grids are linear in the cells (`sciops.data.scattered`), differentiable in the values.
+constant), unless a closed or cell axis is told to go by its cosine series. All are linear in the values and
+differentiable with respect to values and points. Functions on point clouds, meshes and curvilinear grids are linear in
+the cells (`sciops.data.scattered`), differentiable in the values.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float, Int
@@ -17,15 +19,20 @@ from torch import Tensor
 from sciops.data.axis import Axis
 from sciops.data.domain import Domain, Grid, node_table
 from sciops.data.scattered import Outside, ScatteredInterpolation
-from sciops.errors import DomainError, InputError
+from sciops.errors import DomainError, InputError, did_you_mean
 from sciops.kernels.periodic import fourier_resample
+from sciops.kernels.trigonometric import cosine_transform
+
+Method = Literal["cubic", "cosine"]
 
 _NODES = 4  # of a cubic
 _ROWS = 1024  # of an interpolation matrix formed at once: it is banded, so blocks keep memory and work linear
 _ELEMENTS = 1 << 22  # of the largest intermediate of `interpolate`
 
 
-def resample(values: Tensor, source: Domain, target: Domain, *, outside: Outside = "error") -> Tensor:
+def resample(
+    values: Tensor, source: Domain, target: Domain, *, method: Method = "cubic", outside: Outside = "error"
+) -> Tensor:
     """The values on another domain that lies within the first; from grid to grid axis by axis.
 
     A periodic axis onto a periodic axis of the same interval goes by Fourier series: frequencies that both grids carry
@@ -41,6 +48,10 @@ def resample(values: Tensor, source: Domain, target: Domain, *, outside: Outside
         Shape ``(..., *source.shape)``, any real dtype; integers and bool are taken as float64.
     source, target
         Grids with as many axes, matched in order, or any other domains in as many directions.
+    method
+        How the closed and cell axes of a grid are interpolated: ``"cubic"``, or ``"cosine"``, by the cosine series
+        through the nodes. That is exact for functions whose series the nodes carry, and of spectral order for smooth
+        ones whose odd derivatives vanish at both ends (no flux); others keep an error of first order at the ends.
     outside
         As in `interpolate`.
 
@@ -63,7 +74,13 @@ def resample(values: Tensor, source: Domain, target: Domain, *, outside: Outside
     True
     """
     values = _floating(values, source)
+    if method not in get_args(Method):
+        raise InputError(f"unknown method {method!r}{did_you_mean(str(method), get_args(Method))}")
     if not (isinstance(source, Grid) and isinstance(target, Grid)):
+        if method != "cubic":
+            raise InputError(
+                f"method={method!r} is for grids, not from {type(source).__name__} to {type(target).__name__}"
+            )
         if source.matches(target, rtol=1e-12):
             return values
         found = interpolate(values, source, node_table(target), outside=outside)
@@ -79,7 +96,7 @@ def resample(values: Tensor, source: Domain, target: Domain, *, outside: Outside
         values = fourier_resample(values, [size for _, size in fourier], [dim for dim, _ in fourier])
     for dim, old, new in pairs:
         if not _same_circle(old, new) and not old.matches(new, rtol=1e-12):
-            values = _along(values, dim, old, new.coordinates())
+            values = _along(values, dim, old, new.coordinates(), method)
     return values
 
 
@@ -169,13 +186,17 @@ def _evaluate(table: Tensor, axes: list[Axis], points: Tensor) -> Tensor:
     return torch.einsum("nlk,nk->ln", torch.take_along_dim(nearby, index[:, None, :], dim=2), weight)
 
 
-def _along(values: Tensor, dim: int, axis: Axis, nodes: Tensor) -> Tensor:
+def _along(values: Tensor, dim: int, axis: Axis, nodes: Tensor, method: Method) -> Tensor:
     """The values along one dimension at the float64 `nodes`, by blocks of the interpolation matrix."""
     _require_inside(axis, nodes)
     values = values.movedim(dim, -1)
     if axis.kind == "periodic":
         found = _coefficients(values, -1) @ _waves(axis, nodes).to(values).T
         return found.movedim(-1, dim)
+    if method == "cosine" and axis.kind in ("closed", "cell"):
+        series = cosine_transform(values, [-1], kind=1 if axis.kind == "closed" else 2)
+        parts = [series @ _cosines(axis, rows).to(values).T for rows in torch.split(nodes, _ROWS)]
+        return torch.cat(parts, dim=-1).movedim(-1, dim)
     blocks = []
     for rows in torch.split(nodes, _ROWS):
         index, weight = _cubic(axis, rows)
@@ -238,6 +259,16 @@ def _waves(axis: Axis, points: Float[Tensor, " n"]) -> Float[Tensor, "n size"]:
     k = torch.arange(axis.size // 2 + 1, dtype=points.dtype, device=points.device)
     angle = 2 * math.pi * turns[:, None] * k
     return torch.cat([angle.cos(), angle[:, 1 : (axis.size - 1) // 2 + 1].sin()], dim=1)
+
+
+def _cosines(axis: Axis, points: Float[Tensor, " n"]) -> Float[Tensor, "n size"]:
+    """1, 2 cos(k s) at the points, ``s = pi (x - lower) / extent``; the last mode between both ends counts once."""
+    k = torch.arange(axis.size, dtype=points.dtype, device=points.device)
+    waves = 2 * torch.cos(math.pi * (points - axis.lower)[:, None] / axis.extent * k)
+    waves[:, 0] /= 2
+    if axis.kind == "closed":
+        waves[:, -1] /= 2
+    return waves
 
 
 def _require_inside(axis: Axis, points: Float[Tensor, " n"]) -> None:

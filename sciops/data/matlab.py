@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from sciops.data.bounds import refuse_excess
+
 __all__ = ["read_matlab"]
 
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
@@ -25,6 +27,7 @@ _STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8
 _CLASSES = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8", 15: "u8"}
 _MATRIX, _COMPRESSED = 14, 15
 _COMPLEX, _LOGICAL = 0x08, 0x02
+_STEP = 1 << 26
 
 
 def read_matlab(path: str | Path) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
@@ -62,7 +65,7 @@ def read_matlab(path: str | Path) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
     arrays = {}
     for kind, body in _elements(content[128:], order):
         if kind == _COMPRESSED:
-            inner = list(_elements(np.frombuffer(zlib.decompress(body.tobytes()), np.uint8), order))
+            inner = list(_elements(np.frombuffer(_unpacked(path, body), np.uint8), order))
             if len(inner) != 1:
                 raise ValueError(f"a compressed element holds {len(inner)} elements, not one")
             kind, body = inner[0]
@@ -72,6 +75,18 @@ def read_matlab(path: str | Path) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
         if name and array is not None:
             arrays[name] = array
     return arrays
+
+
+def _unpacked(path: str | Path, body: Bytes) -> bytes:
+    """What a compressed element holds, in steps, so that a bomb is found before it takes the memory."""
+    packer, parts, size, rest = zlib.decompressobj(), [], 0, body.tobytes()
+    while not packer.eof:
+        parts.append(packer.decompress(rest, _STEP))
+        rest, size = packer.unconsumed_tail, size + len(parts[-1])
+        refuse_excess(f"{path}: a compressed element", size, len(body), "if it is right, save it with -nocompression")
+        if not parts[-1] and not rest:
+            raise ValueError("a compressed element is cut short")
+    return b"".join(parts)
 
 
 def _elements(content: Bytes, order: str) -> Iterator[tuple[int, Bytes]]:

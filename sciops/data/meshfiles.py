@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import lzma
+import math
+import re
 import zlib
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from sciops.data.bounds import refuse_excess
 from sciops.data.elements import ELEMENTS
-from sciops.data.safety import broken, scan_hdf5
+from sciops.data.safety import broken, inspected, scan_hdf5, walk_hdf5
 from sciops.errors import DataError, MissingDependencyError, UnsafeFileError
 
 __all__ = ["is_mesh", "read_mesh"]
@@ -20,6 +23,7 @@ __all__ = ["is_mesh", "read_mesh"]
 Array = np.ndarray[Any, np.dtype[Any]]
 _LIMIT = 1 << 31  # bytes of one array after decompression
 _SPACES = b" \t\r\n"
+_UNPACKED = "if it is right, save it without compression"
 
 
 def is_mesh(head: bytes) -> bool:
@@ -61,17 +65,18 @@ def read_mesh(path: str | Path) -> tuple[dict[str, Array], dict[str, str]]:
     """
     try:
         import meshio
-        from meshio.vtu._vtu import VtuReader
+        from meshio.vtu._vtu import CorruptionError, VtuReader
     except ImportError as error:
         raise MissingDependencyError(f"{path}: meshes need meshio; install it by pip install 'sciops[mesh]'") from error
-    return _read(Path(path), meshio, VtuReader)
+    return _read(Path(path), meshio, VtuReader, CorruptionError)
 
 
-def _read(path: Path, meshio: Any, reader: Any) -> tuple[dict[str, Array], dict[str, str]]:
+def _read(path: Path, meshio: Any, reader: Any, corrupt: Any) -> tuple[dict[str, Array], dict[str, str]]:
     try:
         with path.open("rb") as file:
-            legacy = file.read(5) == b"# vtk"
-        if legacy:
+            head = file.read(4096).decode("latin-1")
+        if head.startswith("# vtk"):
+            _check_lattice(path, head)
             return _arrays(path, meshio.vtk.read(path)), {"format": "VTK"}
         root = _parsed(path)
         if root.tag == "Xdmf":
@@ -90,7 +95,7 @@ def _read(path: Path, meshio: Any, reader: Any) -> tuple[dict[str, Array], dict[
                 return _decompressed(path, data, header, dtype.newbyteorder(order), str(self.compression))
 
         return _arrays(path, Bounded(path)), {"format": "VTU"}
-    except (meshio.ReadError, ElementTree.ParseError) as error:
+    except (meshio.ReadError, corrupt, ElementTree.ParseError) as error:
         raise broken(path, error) from error
 
 
@@ -126,6 +131,23 @@ def _check_references(path: Path, root: Any) -> None:
         if not (path.parent / name).is_file() or (path.parent / name).is_symlink():
             raise DataError(f"{path}: its values are in {name!r}, which is not beside it; copy both files together")
         scan_hdf5(path.parent / name)
+        _check_sizes(path.parent / name)
+
+
+def _check_sizes(path: Path) -> None:
+    with inspected(path) as file:
+        for name, found in walk_hdf5(file, path=path):
+            declared = math.prod(found.shape) * found.dtype.itemsize
+            refuse_excess(f"{path}: {name!r} of shape {found.shape}", declared, path.stat().st_size, _UNPACKED)
+
+
+def _check_lattice(path: Path, head: str) -> None:
+    """The points of a structured grid in the old format are made from three numbers."""
+    found = re.search(r"^DIMENSIONS +(\d+) +(\d+) +(\d+)", head, re.MULTILINE)
+    if found:
+        sizes = tuple(map(int, found.groups()))
+        declared, remedy = 24 * math.prod(sizes), "if it is right, save it with values, or as an unstructured grid"
+        refuse_excess(f"{path}: a lattice of {sizes} points", declared, path.stat().st_size, remedy)
 
 
 def _decompressed(path: Path, data: str, header: Any, dtype: Any, compressor: str) -> Array:
@@ -137,20 +159,21 @@ def _decompressed(path: Path, data: str, header: Any, dtype: Any, compressor: st
 
     count = int(np.frombuffer(decoded(header.itemsize)[0], header)[0])
     if count > len(data):
-        raise DataError(f"{path}: an array declares {count} blocks in {len(data)} characters: truncated or corrupt")
+        raise DataError(f"{path}: an array declares {count} blocks in {len(data)} characters; get the file anew")
     raw, characters = decoded((3 + count) * header.itemsize)
     _, size, _, *packed = (int(value) for value in np.frombuffer(raw, header))
     if count * size > _LIMIT:
         raise DataError(
             f"{path}: an array declares {count * size} bytes, more than {_LIMIT}; split the mesh into parts"
         )
+    refuse_excess(f"{path}: a packed array", count * size, len(data), _UNPACKED)
     body, start, blocks = base64.b64decode(data[characters:]), 0, []
     for length in packed:
         unpacker: Any = lzma.LZMADecompressor() if "LZMA" in compressor else zlib.decompressobj()
         blocks.append(unpacker.decompress(body[start : start + length], size + 1))
         start += length
         if len(blocks[-1]) > size:
-            raise DataError(f"{path}: a block holds more than the {size} bytes that it declares: corrupt or hostile")
+            raise DataError(f"{path}: a block holds more than the {size} bytes that it declares; get the file anew")
     return np.frombuffer(b"".join(blocks), dtype)
 
 

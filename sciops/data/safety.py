@@ -5,14 +5,16 @@ Nothing here follows a link or runs a pickle: an HDF5 file is walked by its link
 
 from __future__ import annotations
 
+import contextlib
 import pickletools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
 
+from sciops.data.heap import CheckedFile, read_texts
 from sciops.errors import DataError, UnsafeFileError
 
 REMEDY = "open it with trust_links=True (command line: --trust-links) if you trust the file and everything it names"
@@ -20,13 +22,19 @@ _PICKLE_SUFFIXES = {".pkl", ".pickle", ".pt", ".pth", ".npz", ".npy", ".mat", ".
 _PICKLE_LIMIT = 1 << 24
 
 
+class Found(NamedTuple):
+    """A data set of an HDF5 file, open: what its header says; the values are not read."""
+
+    id: h5py.h5d.DatasetID
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    chunks: tuple[int, ...] | None
+
+
 def scan_hdf5(path: str | Path, *, trust_links: bool = False) -> None:
     """Refuse an HDF5 file that leads out of itself, or whose data are references.
 
-    The file is opened read-only and walked object by object; each object is visited once, so that cycles of hard or
-    soft links end. Refused are external links, user-defined links, data in external files, virtual data sets, and data
-    of references or of variable-length arrays (strings are fine; attributes are left alone, netCDF4 keeps references
-    there).
+    The file is opened read-only and walked by `walk_hdf5`.
 
     Parameters
     ----------
@@ -57,45 +65,107 @@ def scan_hdf5(path: str | Path, *, trust_links: bool = False) -> None:
     if trust_links:
         return
     try:
-        with h5py.File(path, "r") as file:
-            for name, group, link in _links(file):
-                reason = _unsafe_link(group, link) or _unsafe_dataset(group, link)
-                if reason:
-                    raise UnsafeFileError(f"{path}: {name!r} {reason}; {REMEDY}")
+        with inspected(path) as file:
+            for _ in walk_hdf5(file, path=path):
+                pass
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise broken(path, error, " HDF5") from error
 
 
-def walk_hdf5(file: h5py.File, *, trust_links: bool = False) -> Iterator[tuple[str, h5py.Dataset]]:
+@contextlib.contextmanager
+def inspected(path: str | Path, *, trust_links: bool = False) -> Iterator[h5py.File]:
+    """An HDF5 file opened to be walked through, and closed again before any reader opens it.
+
+    Only the library itself follows a link into another file, so that a trusted one is opened by it alone.
+    """
+    if trust_links:
+        with h5py.File(path, "r") as file:
+            yield file
+        return
+    with CheckedFile(path) as raw:
+        try:
+            with h5py.File(raw, "r") as file:
+                yield file
+        except Exception as error:
+            if raw.defect:
+                raise broken(path, OSError(raw.defect), " HDF5") from error
+            raise
+
+
+def walk_hdf5(
+    file: h5py.File, *, trust_links: bool = False, path: str | Path | None = None
+) -> Iterator[tuple[str, Found]]:
     """Every data set of an open file with its name, each object once; soft links only where nothing else leads there.
+
+    One pass does for safety and for the list: what comes was looked at, and a soft link is followed only when every
+    link of the file is known to stay in it. Refused are external links, user-defined links, data in external files,
+    virtual data sets, and data of references or of variable-length arrays (strings are fine; attributes are left alone,
+    netCDF4 keeps references there). Cycles of hard or soft links end. Texts are read, so that a heap in which the
+    library would run in circles is found here (`sciops.data.heap`).
 
     Parameters
     ----------
     file
-        An open file, scanned before unless its links are trusted.
+        An open file.
     trust_links
-        Follow external links too.
+        Refuse nothing, and follow external links too.
+    path
+        Its name for messages; None: the name it was opened by.
 
     Yields
     ------
-    tuple of str and h5py.Dataset
+    tuple of str and Found
+
+    Raises
+    ------
+    UnsafeFileError
+        If the file leads out of itself or holds what is refused; the message names the object.
     """
+    path = file.filename if path is None else path
     seen: set[tuple[int, int]] = set()
-    found: list[tuple[str, h5py.Dataset]] = []
-    soft: list[tuple[str, Any]] = []
-    for name, group, link in _links(file, seen, follow=trust_links):
-        kind = group.links.get_info(link).type
-        if kind == h5py.h5l.TYPE_HARD:
-            opened = h5py.h5o.open(group, link)
-            if isinstance(opened, h5py.h5d.DatasetID):
-                found.append((name, h5py.Dataset(opened)))
-        elif kind == h5py.h5l.TYPE_SOFT or trust_links:
-            soft.append((name, (group, link)))
-    for name, (group, link) in soft:
+    root = h5py.h5g.open(file.id, b"/")
+    _first_visit(root, seen)
+    if not trust_links:
+        read_texts(root, path)
+    fileno = h5py.h5o.get_info(root).fileno
+    dtypes: dict[bytes, np.dtype[Any]] = {}
+    later: list[tuple[str, Any, bytes]] = []
+    stack = [("", root)]
+    while stack:
+        prefix, group = stack.pop()
+        below = []
+        for link, kind, address in _links(group):
+            name = prefix + link.decode("utf-8", "replace")
+            if kind == h5py.h5l.TYPE_HARD:
+                # in one file the address of its header tells an object; other files have addresses of their own
+                if not trust_links and _known((fileno, address), seen):
+                    continue
+                target = h5py.h5o.open(group, link)
+                if trust_links and not _first_visit(target, seen):
+                    continue
+            elif trust_links and kind == h5py.h5l.TYPE_EXTERNAL:
+                target = _open_or_none(group, link)
+                if not isinstance(target, h5py.h5g.GroupID):
+                    later.append((name, group, link))
+                    continue
+                if not _first_visit(target, seen):
+                    continue
+            elif trust_links or kind == h5py.h5l.TYPE_SOFT:
+                later.append((name, group, link))
+                continue
+            else:
+                raise UnsafeFileError(f"{path}: {name!r} {_outside(group, link, kind)}; {REMEDY}")
+            if isinstance(target, h5py.h5g.GroupID):
+                below.append((name + "/", target))
+                if not trust_links:
+                    read_texts(target, path)
+            elif isinstance(target, h5py.h5d.DatasetID):
+                yield name, _examined(path, name, target, dtypes, trust_links)
+        stack.extend(reversed(below))
+    for name, group, link in later:
         target = _open_or_none(group, link)
         if isinstance(target, h5py.h5d.DatasetID) and _first_visit(target, seen):
-            found.append((name, h5py.Dataset(target)))
-    yield from found
+            yield name, _examined(path, name, target, dtypes, trust_links)
 
 
 def is_pickle(path: Path) -> bool:
@@ -122,39 +192,23 @@ def is_pickle(path: Path) -> bool:
         return count > 1 and not file.read(1)
 
 
-def _links(file: h5py.File, seen: set[tuple[int, int]] | None = None, *, follow: bool = False) -> Iterator[Any]:
-    """Every link as (name, id of its group, name in the group as bytes); the target of a hard link comes once."""
-    seen = set() if seen is None else seen
-    root = h5py.h5g.open(file.id, b"/")
-    _first_visit(root, seen)
-    stack = [("", root)]
-    while stack:
-        prefix, group = stack.pop()
-        below = []
-        for link in list(group):
-            name = prefix + link.decode("utf-8", "replace")
-            kind = group.links.get_info(link).type
-            target = None
-            if kind == h5py.h5l.TYPE_HARD:
-                target = h5py.h5o.open(group, link)
-            elif kind == h5py.h5l.TYPE_EXTERNAL and follow:
-                target = _open_or_none(group, link)
-            hard = kind == h5py.h5l.TYPE_HARD
-            if hard and not _first_visit(target, seen):
-                continue
-            yield name, group, link
-            if isinstance(target, h5py.h5g.GroupID) and (hard or _first_visit(target, seen)):
-                below.append((name + "/", target))
-        stack.extend(reversed(below))
+def _links(group: Any) -> list[tuple[bytes, int, int]]:
+    """The links of a group in the order of their names: (name, type, address of the header behind a hard link)."""
+    links: list[tuple[bytes, int, int]] = []
+    group.links.iterate(lambda name, info: links.append((name, info.type, info.u)), info=True)
+    return links
+
+
+def _known(key: tuple[int, int], seen: set[tuple[int, int]]) -> bool:
+    if key in seen:
+        return True
+    seen.add(key)
+    return False
 
 
 def _first_visit(target: Any, seen: set[tuple[int, int]]) -> bool:
     info = h5py.h5o.get_info(target)
-    key = (info.fileno, info.addr)
-    if key in seen:
-        return False
-    seen.add(key)
-    return True
+    return not _known((info.fileno, info.addr), seen)
 
 
 def _open_or_none(group: Any, link: bytes) -> Any:
@@ -165,29 +219,40 @@ def _open_or_none(group: Any, link: bytes) -> Any:
         return None
 
 
-def _unsafe_link(group: Any, link: bytes) -> str | None:
-    kind = group.links.get_info(link).type
+def _outside(group: Any, link: bytes, kind: int) -> str:
     if kind == h5py.h5l.TYPE_EXTERNAL:
         file, target = (part.decode("utf-8", "replace") for part in group.links.get_val(link))
         return f"is an external link to {target!r} in the file {file!r}"
-    if kind not in (h5py.h5l.TYPE_HARD, h5py.h5l.TYPE_SOFT):
-        return f"is a user-defined link (class {kind})"
-    return None
+    return f"is a user-defined link (class {kind})"
 
 
-def _unsafe_dataset(group: Any, link: bytes) -> str | None:
-    if group.links.get_info(link).type != h5py.h5l.TYPE_HARD:
-        return None
-    opened = h5py.h5o.open(group, link)
-    if not isinstance(opened, h5py.h5d.DatasetID):
-        return None
+def _examined(
+    path: str | Path, name: str, opened: h5py.h5d.DatasetID, dtypes: dict[bytes, np.dtype[Any]], trusted: bool
+) -> Found:
+    """The header of a data set, refused where its values are not in the file or are no values."""
     creation = opened.get_create_plist()
+    layout = creation.get_layout()
+    stored = opened.get_type()
+    code = stored.encode()
+    if code not in dtypes:  # to translate a type takes longer than to look it up
+        dtypes[code] = stored.dtype
+    dtype = dtypes[code]
+    if not trusted:
+        reason = _unsafe_dataset(creation, layout) or _unsafe_dtype(dtype)
+        if reason:
+            raise UnsafeFileError(f"{path}: {name!r} {reason}; {REMEDY}")
+        if dtype.hasobject or h5py.h5a.get_num_attrs(opened):
+            read_texts(opened, path, values=dtype.hasobject)
+    return Found(opened, opened.shape or (), dtype, creation.get_chunk() if layout == h5py.h5d.CHUNKED else None)
+
+
+def _unsafe_dataset(creation: Any, layout: int) -> str | None:
     if creation.get_external_count():
         return f"keeps its data in the file {creation.get_external(0)[0].decode('utf-8', 'replace')!r}"
-    if creation.get_layout() == h5py.h5d.VIRTUAL:
+    if layout == h5py.h5d.VIRTUAL:
         files = sorted({creation.get_virtual_filename(i) for i in range(creation.get_virtual_count())})
         return f"is a virtual data set over {', '.join(map(repr, files[:3])) or 'no file'}"
-    return _unsafe_dtype(opened.dtype)
+    return None
 
 
 def _unsafe_dtype(dtype: np.dtype[Any]) -> str | None:
@@ -213,7 +278,7 @@ def broken(path: str | Path, error: BaseException, what: str = "") -> DataError:
     reason = first_line(error)
     if "unable to lock" in reason:
         return DataError(f"{path}: another program is writing it ({reason}); wait until that has closed it")
-    if "filter" in reason:
+    if "filter" in reason and "returned failure" not in reason:
         return DataError(
             f"{path}: its compression needs a plugin ({reason}); pip install hdf5plugin and import it first"
         )

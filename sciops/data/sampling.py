@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -66,6 +66,65 @@ def epoch_order(n: int, seed: int, epoch: int, shuffle: bool = True) -> Int64[Te
     return torch.randperm(n, generator=generator)
 
 
+def chunk_order(groups: Int64[Tensor, " n"], seed: int, epoch: int, buffer: int = 16) -> Int64[Tensor, " n"]:
+    """An order that visits items of a few chunks of the storage at a time: a pure function of (seed, epoch).
+
+    The chunks are permuted; items of the first `buffer` of them come in an order by chance, then those of the next.
+    What is read stays near, and a batch mixes as many chunks as the buffer has.
+
+    Parameters
+    ----------
+    groups
+        (n,) the chunk of each item, any integers.
+    seed, epoch
+        The order depends on nothing else; the global random state is neither read nor changed.
+    buffer
+        Chunks whose items are mixed.
+
+    Returns
+    -------
+    Tensor
+        (n,) int64, a permutation.
+
+    Examples
+    --------
+    >>> order = chunk_order(torch.arange(8) // 2, seed=0, epoch=0, buffer=1)
+    >>> (order // 2).reshape(4, 2).diff().abs().sum().item()
+    0
+    """
+    generator = torch.Generator().manual_seed(stream_seed("chunks", seed, epoch))
+    _, chunk = torch.unique(groups, return_inverse=True)
+    place = torch.randperm(int(chunk.max()) + 1, generator=generator)
+    within = torch.randperm(len(chunk), generator=generator)
+    return (place[chunk] // buffer * len(chunk) + within).argsort()
+
+
+class Request(list[int]):
+    """The item numbers of one batch, with what else says what is in it; a plain list where nothing is said.
+
+    Parameters
+    ----------
+    items
+        Item numbers.
+    epoch
+        Of which the batch is.
+    resolution
+        Nodes of each axis to which the fields are reduced; None: as they are.
+
+    Examples
+    --------
+    >>> request = Request([4, 2], epoch=3)
+    >>> request == [4, 2], request.epoch
+    (True, 3)
+    """
+
+    def __init__(
+        self, items: Iterable[int] = (), epoch: int = 0, resolution: int | tuple[int, ...] | None = None
+    ) -> None:
+        super().__init__(items)
+        self.epoch, self.resolution = epoch, resolution
+
+
 class DistributedEpochSampler(Sampler[list[int]]):
     """Batches of item numbers for one of several processes that train on the same global batches.
 
@@ -81,7 +140,7 @@ class DistributedEpochSampler(Sampler[list[int]]):
     seed
         Seed of the order.
     shuffle
-        New order each epoch, or always 0 ... n-1.
+        New order each epoch; or always 0 ... n-1, and the query points of epoch 0.
     drop_last
         True (training): an incomplete last global batch is left out, and where ``n < batch_size`` the batch is all n
         items. Shares are equal, so the mean of the processes' gradients is the gradient of the global batch; a batch
@@ -90,6 +149,11 @@ class DistributedEpochSampler(Sampler[list[int]]):
         by `global_sizes`.
     rank, world_size
         This process, and how many there are.
+    groups, buffer
+        With `shuffle`: the chunk of the storage in which each item lies, as `chunk_order` takes it, and how many of
+        them are mixed at a time; None mixes all items.
+    resolutions
+        Resolutions of which each global batch has one, drawn from (seed, epoch, number of the batch); none: as stored.
 
     Raises
     ------
@@ -125,10 +189,16 @@ class DistributedEpochSampler(Sampler[list[int]]):
         drop_last: bool = False,
         rank: int = 0,
         world_size: int = 1,
+        groups: Int64[Tensor, " n"] | None = None,
+        buffer: int = 16,
+        resolutions: Sequence[int | Sequence[int]] = (),
     ) -> None:
-        for name, value in (("n", n), ("batch_size", batch_size), ("world_size", world_size)):
+        sizes = (("n", n), ("batch_size", batch_size), ("world_size", world_size), ("buffer", buffer))
+        for name, value in sizes:
             if value < 1:
                 raise InputError(f"{name} is {value}; expected at least 1")
+        if groups is not None and groups.shape != (n,):
+            raise InputError(f"groups have the shape {tuple(groups.shape)}; expected the chunk of each of {n} items")
         if not 0 <= rank < world_size:
             raise InputError(f"rank is {rank}; expected 0 to {world_size - 1} for {world_size} processes")
         self.n = n
@@ -138,6 +208,9 @@ class DistributedEpochSampler(Sampler[list[int]]):
         self.drop_last = drop_last
         self.rank = rank
         self.world_size = world_size
+        self.groups = groups if shuffle else None
+        self.buffer = buffer if self.groups is not None else 0
+        self.resolutions = [each if isinstance(each, int) else list(each) for each in resolutions]
         self.epoch = 0
         self.batch = 0
         if drop_last and self.batch_size % world_size:
@@ -157,13 +230,24 @@ class DistributedEpochSampler(Sampler[list[int]]):
         return len(self.global_sizes)
 
     def __iter__(self) -> Iterator[list[int]]:
-        order = epoch_order(self.n, self.seed, self.epoch, self.shuffle).tolist()
+        if self.groups is None:
+            order = epoch_order(self.n, self.seed, self.epoch, self.shuffle).tolist()
+        else:
+            order = chunk_order(self.groups, self.seed, self.epoch, self.buffer).tolist()
         for batch, size in list(enumerate(self.global_sizes))[self.batch :]:
             start = batch * self.batch_size
             share = order[
                 start + self.rank * size // self.world_size : start + (self.rank + 1) * size // self.world_size
             ]
-            yield share
+            yield Request(share, self.epoch if self.shuffle else 0, self.resolution_of(batch))
+
+    def resolution_of(self, batch: int) -> int | tuple[int, ...] | None:
+        """The resolution of a batch of the present epoch: one of those given, drawn from (seed, epoch, batch) alone."""
+        if not self.resolutions:
+            return None
+        number = stream_seed("resolution", self.seed, self.epoch, batch) % len(self.resolutions)
+        chosen = self.resolutions[number]
+        return chosen if isinstance(chosen, int) else tuple(chosen)
 
     def set_epoch(self, epoch: int) -> None:
         """Go to the start of an epoch; the present epoch's position is kept, so a resumed one goes on where it was."""
@@ -174,7 +258,7 @@ class DistributedEpochSampler(Sampler[list[int]]):
         """Count batches that the consumer has finished."""
         self.batch += batches
 
-    def state_dict(self) -> dict[str, int | bool]:
+    def state_dict(self) -> dict[str, Any]:
         """Position (epoch, batches finished) and what the order depends on, as plain numbers."""
         return {"epoch": self.epoch, "batch": self.batch, **self._identity()}
 
@@ -184,18 +268,24 @@ class DistributedEpochSampler(Sampler[list[int]]):
         Raises
         ------
         TrainingError
-            If items, batch size, seed, shuffle or drop_last are saved and are not those of this sampler.
+            If items, batch size, seed, shuffle, drop_last, chunks or resolutions are not those of this sampler.
         """
-        for name, value in self._identity().items():
-            if state.get(name, value) != value:
+        absent: dict[str, Any] = {"resolutions": [], "buffer": 0, "groups": 0}
+        for name, value in {**absent, **self._identity()}.items():
+            if state.get(name, absent.get(name, value)) != value:
                 raise TrainingError(
-                    f"cannot resume the sample order: {name} was {state[name]} and is now {value}; "
+                    f"cannot resume the sample order: {name} was {state.get(name)} and is now {value}; "
                     f"resume with the same data and batch size, or start a new run"
                 )
         self.epoch, self.batch = int(state["epoch"]), int(state["batch"])
 
-    def _identity(self) -> dict[str, int | bool]:
-        return {name: getattr(self, name) for name in ("n", "batch_size", "seed", "shuffle", "drop_last")}
+    def _identity(self) -> dict[str, Any]:
+        names = ("n", "batch_size", "seed", "shuffle", "drop_last", *(["resolutions"] if self.resolutions else []))
+        identity = {name: getattr(self, name) for name in names}
+        if self.groups is not None:
+            chunks = hashlib.blake2b(self.groups.to(torch.int64).contiguous().numpy().tobytes(), digest_size=7)
+            identity.update(buffer=self.buffer, groups=int.from_bytes(chunks.digest(), "little"))
+        return identity
 
 
 def split(

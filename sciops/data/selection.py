@@ -1,4 +1,4 @@
-"""What a user chose from a data set, checked: variables, their common grid, sample numbers, names of channels."""
+"""What a user chose from a data set, checked: variables, their common domain, sample numbers, names of channels."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sciops.data.conventions import grid_of, origin, require_variable, sample_dim, space_dims, time_dim
-from sciops.data.domain import Grid
+from sciops.data.conventions import domain_of, origin, require_variable, sample_dim, space_dims
+from sciops.data.domain import Domain
 from sciops.errors import DataError, DomainError, InputError
 
 
@@ -32,6 +32,8 @@ class Channel:
         prediction. Whole trajectories: the frame number. None for what does not depend on time.
     windowed
         Whether `frame` counts from the last input frame of a window.
+    face
+        Whether this is no value but marks, by 1, the face of the grid on which the variable stands.
 
     Examples
     --------
@@ -43,10 +45,13 @@ class Channel:
     component: tuple[int, ...] = ()
     frame: int | None = None
     windowed: bool = False
+    face: bool = False
 
     @property
     def name(self) -> str:
         """``u``, ``u[0]``, ``u(t)``, ``u[0](t+2)``; ``u@3`` is frame 3 of a whole trajectory."""
+        if self.face:
+            return f"face of {self.variable}"
         label = self.variable + (f"[{','.join(map(str, self.component))}]" if self.component else "")
         if self.frame is None:
             return label
@@ -104,7 +109,7 @@ def check_numeric(ds: xr.Dataset, name: str) -> None:
 
 
 def check_number(ds: xr.Dataset, name: str) -> None:
-    """Refuse as a parameter what depends on space or time.
+    """Refuse as a parameter what depends on space.
 
     Raises
     ------
@@ -115,30 +120,44 @@ def check_number(ds: xr.Dataset, name: str) -> None:
     --------
     >>> check_number(xr.Dataset({"nu": ("sample", [0.1, 0.2])}), "nu")
     """
-    if space_dims(ds, name) or time_dim(ds) in ds[name].dims:
+    if space_dims(ds, name):
         raise DataError(
             f"{origin(ds)}: parameter {name!r} has the dimensions {ds[name].dims}; a parameter is a number per sample "
-            f"without space and time; name a function as one of the inputs"
+            f"without space; name a function as one of the inputs, and list the dimension of a vector in "
+            f"ds.attrs['channel_dims']"
         )
 
 
-def common_grid(ds: xr.Dataset, inputs: Sequence[str], outputs: Sequence[str]) -> Grid:
-    """The one grid of all inputs and outputs, with the axis order of the first output (of the first input without one).
+def common_dims(
+    ds: xr.Dataset, inputs: Sequence[str], outputs: Sequence[str], *, apart: bool = False
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The space dimensions of all inputs and of all outputs: the same, in the order of the first output.
+
+    Parameters
+    ----------
+    ds
+        A data set by the conventions.
+    inputs, outputs
+        Names of variables; without outputs those of the inputs stand for both.
+    apart
+        Whether inputs and outputs may stand on different domains.
 
     Raises
     ------
     DataError
         If a variable has no space dimension, or an output has no sample dimension.
     DomainError
-        If the variables do not stand on one grid; names two that differ, with their sizes.
+        If the variables do not stand on one domain; names two that differ, with their sizes.
 
     Examples
     --------
     >>> ds = xr.Dataset({"u": (("sample", "x"), np.zeros((1, 4)))})
-    >>> common_grid(ds, ["u"], ["u"]).shape
-    (4,)
+    >>> common_dims(ds, ["u"], ["u"])
+    (('x',), ('x',))
     """
-    first = (*outputs, *inputs)[0]
+    first = {"output": (*outputs, *inputs)[0], "input": (*outputs, *inputs)[0]}
+    if apart and outputs and set(space_dims(ds, inputs[0])) != set(space_dims(ds, outputs[0])):
+        first["input"] = inputs[0]
     for role, names in (("output", outputs), ("input", inputs)):
         for name in names:
             dims = space_dims(ds, name)
@@ -152,16 +171,45 @@ def common_grid(ds: xr.Dataset, inputs: Sequence[str], outputs: Sequence[str]) -
                     f"{origin(ds)}: output {name!r} has the dimensions {ds[name].dims} without {sample_dim(ds)!r}; "
                     f"an output has a value for every sample"
                 )
-            if set(dims) != set(space_dims(ds, first)):
+            if set(dims) != set(space_dims(ds, first[role])):
                 sizes = [
                     f"{other!r} on ({', '.join(f'{dim}: {ds.sizes[dim]}' for dim in space_dims(ds, other))})"
-                    for other in (first, name)
+                    for other in (first[role], name)
                 ]
                 raise DomainError(
                     f"{origin(ds)}: variables stand on different grids, {sizes[0]} and {sizes[1]}; bring them to one "
-                    f"grid first (Field.resample), with the same dimension names"
+                    f"grid first (Field.resample), with the same dimension names; values on a face go to boundary="
                 )
-    return grid_of(ds, first)
+    return space_dims(ds, first["input"]), space_dims(ds, first["output"])
+
+
+def common_domain(ds: xr.Dataset, names: Sequence[str], dims: Sequence[str]) -> Domain:
+    """The domain of variables with the same space dimensions, its axes in the order of `dims`.
+
+    Examples
+    --------
+    >>> ds = xr.Dataset({"u": (("sample", "x"), np.zeros((1, 4)))})
+    >>> common_domain(ds, ["u"], ["x"]).shape
+    (4,)
+    """
+    name = next((name for name in names if space_dims(ds, name) == tuple(dims)), names[0])
+    return domain_of(ds, name)
+
+
+def moving_points(ds: xr.Dataset, dims: Sequence[str]) -> tuple[str, ...]:
+    """The coordinates of scattered points that differ from sample to sample, one for each direction; else none.
+
+    Examples
+    --------
+    >>> marks = {"point_dims": ["p"], "point_coords": ["x"]}
+    >>> ds = xr.Dataset({"u": (("sample", "p"), np.zeros((2, 3)))}, {"x": (("sample", "p"), np.ones((2, 3)))}, marks)
+    >>> moving_points(ds, ["p"])
+    ('x',)
+    """
+    listed = np.atleast_1d(ds.attrs.get("point_coords", ()))
+    lines = [name for name in map(str, listed) if name in ds.coords and set(dims) <= set(ds[name].dims)]
+    moving = [name for name in lines if sample_dim(ds) in ds[name].dims]
+    return tuple(moving) if moving and len(moving) == len(lines) and len(dims) == 1 else ()
 
 
 def sample_numbers(

@@ -25,6 +25,8 @@ class Sink(io.RawIOBase):
     ----------
     path
         The file; it must not exist.
+    mode
+        How it is opened: ``"xb+"``, or ``"rb+"`` for a file that exists.
 
     Examples
     --------
@@ -34,9 +36,9 @@ class Sink(io.RawIOBase):
     (3, None)
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, mode: str = "xb+") -> None:
         super().__init__()
-        self._raw = io.FileIO(path, "xb+")
+        self._raw = io.FileIO(path, mode)
         self._error: BaseException | None = None
 
     def check(self) -> None:

@@ -1,4 +1,4 @@
-"""Reads samples and frames of one variable from its own storage, few contiguous slabs at a time."""
+"""Reads samples and frames of one variable from its own storage: by rows of the file, or few slabs at a time."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+
+from sciops.data.placement import joined_parts, placement
+from sciops.data.rows import FileRows, Slabs
 
 # A call into the storage library costs about as much time as reading this many bytes.
 _CALL_BYTES = 1 << 20
@@ -66,7 +69,11 @@ class VariableSource:
         self.frame_bytes: int = max(1, variable.dtype.itemsize * self.channels * math.prod(self.space_shape))
         chunks: dict[Any, int] = variable.encoding.get("preferred_chunks") or {}
         self._chunk_frames = max(1, int(chunks.get(self._time, 1)))
+        self.chunk_samples = max(1, min(self.samples, int(chunks.get(self._sample, 1)))) if self._sample else 1
         self._array: NDArray[Any] | None = None
+        self._space = tuple(space)
+        self._readers: tuple[FileRows | None, Slabs | None] | None = None
+        self._files: tuple[NDArray[np.int64], list[VariableSource]] | tuple[()] | None = None
 
     @property
     def nbytes(self) -> int:
@@ -74,7 +81,7 @@ class VariableSource:
         return self.samples * self.frames * self.frame_bytes
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_array": None}
+        return {**self.__dict__, "_array": None, "_readers": None, "_files": None}
 
     def read(self, samples: NDArray[np.int64], frames: NDArray[np.int64]) -> NDArray[Any]:
         """The frames of the samples, in the order asked for.
@@ -97,9 +104,18 @@ class VariableSource:
             if self._array is None:
                 self._array = self._slab(slice(0, self.samples), 0, self.frames)
             return np.asarray(self._array[samples[:, None], frames])
-        out = np.empty((*frames.shape, self.channels, *self.space_shape), dtype=self.variable.dtype)
-        if not out.size:
-            return out
+        shape = (*frames.shape, self.channels, *self.space_shape)
+        if not math.prod(shape):
+            return np.empty(shape, dtype=self.variable.dtype)
+        if (shards := self._shards()) is not None:
+            return self._read_shards(shards, samples, frames)
+        rows = self._reader()[0]
+        if rows is not None:
+            entries = {self._sample: samples[:, None], self._time: frames}
+            values = rows.read({dim: each for dim, each in entries.items() if dim is not None}, frames.shape)
+            if values is not None:
+                return values.reshape(shape).astype(self.variable.dtype, copy=False)
+        out = np.empty(shape, dtype=self.variable.dtype)
         first, last = frames.min(axis=1), frames.max(axis=1) + 1
         count = frames.shape[1]
         if (int((last - first).max()) - count) * self.frame_bytes > (count - 1) * _CALL_BYTES:
@@ -164,7 +180,48 @@ class VariableSource:
             part = wanted[start : start + _LONGEST_SELECTION]
             yield part, part
 
+    def _shards(self) -> tuple[NDArray[np.int64], list[VariableSource]] | None:
+        """Where each file of a data set in many files begins, and its own source; None where files are not joined."""
+        if self._files is None:
+            files, time, space = joined_parts(self.variable, self._sample), self._time, self._space
+            self._files = ()
+            if files is not None:
+                starts, parts, sample = files
+                self._files = starts, [VariableSource(p, sample=sample, time=time, space=space) for p in parts]
+        return self._files or None
+
+    def _read_shards(
+        self,
+        shards: tuple[NDArray[np.int64], list[VariableSource]],
+        samples: NDArray[np.int64],
+        frames: NDArray[np.int64],
+    ) -> NDArray[Any]:
+        starts, sources = shards
+        out = np.empty((*frames.shape, self.channels, *self.space_shape), dtype=self.variable.dtype)
+        owners = np.searchsorted(starts, samples, side="right") - 1
+        for owner in np.unique(owners).tolist():
+            mine = np.flatnonzero(owners == owner)
+            out[mine] = sources[owner].read(samples[mine] - starts[owner], frames[mine])
+        return out
+
+    def _reader(self) -> tuple[FileRows | None, Slabs | None]:
+        """The readers below xarray, found at the first read in each process and after the file was written to."""
+        rows = self._readers[0] if self._readers else None
+        if self._readers is None or (rows is not None and not rows.fresh):
+            self._readers = self._found()
+        return self._readers
+
+    def _found(self) -> tuple[FileRows | None, Slabs | None]:
+        place = placement(self.variable)
+        if place is None:
+            return None, None
+        where = (place, self._sample, self._time, self._order)
+        return FileRows.of(*where), Slabs.of(*where)
+
     def _slab(self, samples: slice | NDArray[np.int64], first: int, last: int) -> NDArray[Any]:
+        slabs = self._reader()[1]
+        if slabs is not None:
+            return slabs.read(samples, first, last).reshape(-1, last - first, self.channels, *self.space_shape)
         selection: dict[str, slice | NDArray[np.int64]] = {}
         if self._sample is not None:
             selection[self._sample] = samples

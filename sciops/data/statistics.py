@@ -1,17 +1,20 @@
-"""Mean, deviation and range per channel, streamed over a data set; and the normaliser made of them."""
+"""Mean, deviation and range per channel, or per channel and node, streamed over a data set."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from jaxtyping import Float, Float64
-from torch import Tensor, nn
+from jaxtyping import Bool, Float, Float64
+from torch import Tensor
 
 from sciops.data.function_dataset import FunctionDataset
+from sciops.data.normaliser import Normaliser
 from sciops.errors import DataError, InputError, did_you_mean
+
+__all__ = ["DatasetStatistics", "Normaliser", "Statistics", "statistics_of"]
 
 
 @dataclass(frozen=True)
@@ -20,22 +23,23 @@ class Statistics:
 
     Blocks are joined by the update of Chan, Golub and LeVeque on values counted from `origin`, a value of the channel
     itself: a large mean then costs no digits, and the result is the same for any size of the blocks. It is the plain
-    mean over samples and nodes, every node with the same weight.
+    mean over samples and nodes, every node with the same weight; nodes outside of a mask do not count. Statistics per
+    point are those of each node over the samples, and every array has the dimensions of space after the channel.
 
     Parameters
     ----------
     names
         Names of the channels.
     count
-        Values per channel.
+        Values per channel (per node, for statistics per point).
     origin
-        (channel,) float64: what was subtracted before summing.
+        (channel, *space?) float64: what was subtracted before summing.
     centre
-        (channel,) float64: mean of the values less `origin`.
+        (channel, *space?) float64: mean of the values less `origin`.
     scatter
-        (channel,) float64: sum of the squared distances to the mean.
+        (channel, *space?) float64: sum of the squared distances to the mean.
     minimum, maximum
-        (channel,) float64.
+        (channel, *space?) float64.
 
     References
     ----------
@@ -53,19 +57,19 @@ class Statistics:
 
     names: tuple[str, ...]
     count: int
-    origin: Float64[Tensor, " channel"]
-    centre: Float64[Tensor, " channel"]
-    scatter: Float64[Tensor, " channel"]
-    minimum: Float64[Tensor, " channel"]
-    maximum: Float64[Tensor, " channel"]
+    origin: Float64[Tensor, "channel *space"]
+    centre: Float64[Tensor, "channel *space"]
+    scatter: Float64[Tensor, "channel *space"]
+    minimum: Float64[Tensor, "channel *space"]
+    maximum: Float64[Tensor, "channel *space"]
 
     @property
-    def mean(self) -> Float64[Tensor, " channel"]:
+    def mean(self) -> Float64[Tensor, "channel *space"]:
         """Mean of each channel."""
         return self.origin + self.centre
 
     @property
-    def std(self) -> Float64[Tensor, " channel"]:
+    def std(self) -> Float64[Tensor, "channel *space"]:
         """Standard deviation of each channel: the root of the mean squared distance to the mean."""
         return (self.scatter / self.count).sqrt()
 
@@ -75,7 +79,9 @@ class Statistics:
         values: Float[Tensor, "sample channel *space"],
         names: Sequence[str],
         *,
-        origin: Float[Tensor, " channel"] | None = None,
+        origin: Float[Tensor, "channel *space"] | None = None,
+        mask: Bool[Tensor, "sample 1 *space"] | None = None,
+        per_point: bool = False,
     ) -> Statistics:
         """The statistics of a tensor.
 
@@ -87,11 +93,16 @@ class Statistics:
             Names of the channels.
         origin
             (channel,) a number near the values of each channel; None takes the first value.
+        mask
+            (sample, 1, *space), True where values count; what stands elsewhere may be NaN.
+        per_point
+            Statistics of each node over the samples instead of over samples and nodes.
 
         Raises
         ------
         InputError
-            If there is no value, or the number of names is not that of the channels.
+            If there is no value (in the mask), the number of names is not that of the channels, or statistics per
+            point are asked for with a mask.
         DataError
             If a value is NaN or infinite: names the channel, the first row and how many.
         """
@@ -100,15 +111,24 @@ class Statistics:
                 f"statistics of the {len(names)} channels {', '.join(names)} need values (sample, channel, *space), "
                 f"got the shape {tuple(values.shape)}"
             )
-        table = values.detach().double().movedim(1, 0).flatten(1)
-        _refuse_non_finite(table, names, values.shape[0])
+        table = values.detach().double().movedim(1, 0)
+        if mask is not None:
+            if per_point or not bool(mask.any()):
+                what = "are not taken of masked values" if per_point else "need a node inside of the mask"
+                raise InputError(f"statistics of the channels {', '.join(names)} {what}")
+            inside = mask.expand(len(values), 1, *values.shape[2:])[:, 0]
+            _refuse_non_finite(torch.where(inside, table, 0.0).flatten(1), names, values.shape[0])
+            table = table[:, inside]
+        else:
+            _refuse_non_finite(table.flatten(1), names, values.shape[0])
+            table = table if per_point else table.flatten(1)
         start = table[:, 0] if origin is None else origin.to(table)
         shifted = table - start[:, None]
         centre = shifted.mean(dim=1)
         deviation = shifted - centre[:, None]
         # The second term removes the rounding error of the mean (Chan et al., corrected two-pass formula).
         scatter = deviation.square().sum(dim=1) - deviation.sum(dim=1).square() / table.shape[1]
-        low, high = table.aminmax(dim=1)
+        low, high = table.amin(dim=1), table.amax(dim=1)
         return cls(tuple(names), table.shape[1], start, centre, scatter.clamp(min=0), low, high)
 
     def merge(self, other: Statistics) -> Statistics:
@@ -163,7 +183,8 @@ class Statistics:
             joined[key] = joined[key].merge(self._channel(i)) if key in joined else self._channel(i)
         columns = ("origin", "centre", "scatter", "minimum", "maximum")
         stacked = {column: torch.cat([getattr(joined[key], column) for key in keys]) for column in columns}
-        stacked["scatter"] *= torch.tensor([self.count / joined[key].count for key in keys], dtype=torch.float64)
+        shares = torch.tensor([self.count / joined[key].count for key in keys], dtype=torch.float64)
+        stacked["scatter"] *= shares.view(-1, *(1,) * (self.origin.ndim - 1))
         return Statistics(self.names, self.count, **stacked)
 
     def to_dict(self) -> dict[str, Any]:
@@ -190,7 +211,8 @@ class Statistics:
             if name not in fields or name not in expected:
                 raise InputError(f"statistics with the entries {', '.join(fields)}{did_you_mean(name, expected)}")
         tensors = {name: torch.tensor(fields[name], dtype=torch.float64) for name in expected[2:]}
-        if any(tensor.shape != (len(fields["names"]),) for tensor in tensors.values()):
+        shapes = {tuple(tensor.shape) for tensor in tensors.values()}
+        if len(shapes) != 1 or next(iter(shapes))[:1] != (len(fields["names"]),):
             raise InputError(f"statistics of the channels {tuple(fields['names'])} need as many numbers in every entry")
         return cls(tuple(fields["names"]), int(fields["count"]), **tensors)
 
@@ -223,20 +245,36 @@ class DatasetStatistics:
     parameters: Statistics | None
 
 
-def statistics_of(dataset: FunctionDataset, *, max_bytes: int = 1 << 26) -> DatasetStatistics:
+def statistics_of(
+    dataset: FunctionDataset,
+    *,
+    max_bytes: int = 1 << 26,
+    logarithm: Sequence[str] = (),
+    per_point: bool = False,
+) -> DatasetStatistics:
     """Stream a data set once and return the statistics of its inputs, outputs and parameters, in float64.
+
+    Nodes outside of the masks of the data set do not count.
 
     Parameters
     ----------
     dataset
-        Every item counts once.
+        Every item counts once, on all its nodes.
     max_bytes
         Size of a block of items as float64; at least one item is read at a time. The result does not depend on it.
+    logarithm
+        Variables of which the statistics are those of the logarithm, for a `Normaliser` of that kind.
+    per_point
+        Of x and y, statistics of each node. Where there is a mask that does not depend on the sample, nodes outside of
+        it count as constant.
 
     Raises
     ------
     DataError
-        If a value is NaN or infinite: names the file, the variable, the first sample and how many.
+        If a value is NaN or infinite, or not positive where its logarithm is taken: names the file, the variable, the
+        first sample and how many.
+    InputError
+        If statistics per point are asked for where every sample has a mask of its own.
 
     Examples
     --------
@@ -247,113 +285,70 @@ def statistics_of(dataset: FunctionDataset, *, max_bytes: int = 1 << 26) -> Data
     """
     exact = dataset.astype(torch.float64)
     names = {"x": dataset.input_names, "y": dataset.output_names, "parameters": dataset.parameter_names}
-    size = 8 * sum(value[0].numel() for value in exact.batch([0]).values())
+    logarithms = {
+        "x": [i for i, channel in enumerate(dataset.input_channels) if channel.variable in logarithm],
+        "y": [i for i, channel in enumerate(dataset.output_channels) if channel.variable in logarithm],
+        "parameters": [i for i, channel in enumerate(dataset.parameter_channels) if channel.variable in logarithm],
+    }
+    size = 8 * sum(value[0].numel() for value in exact.read([0]).values())
     step = max(1, max_bytes // size)
     found: dict[str, Statistics] = {}
+    shape: Tensor | None = None
     for start in range(0, len(exact), step):
-        block = exact.batch(range(start, min(start + step, len(exact))))
-        block.pop("index")
-        if not all(bool(value.isfinite().all()) for value in block.values()):
+        block = exact.read(range(start, min(start + step, len(exact))))
+        roles = {role: block[role] for role in names if role in block}
+        if not all(bool(value.isfinite().all()) for value in roles.values()):
             exact.check_finite()
-        for role, values in block.items():
+        mask = block.get("mask")
+        if per_point and mask is not None:
+            shape = mask[:1] if shape is None else shape
+            if not bool((mask == shape).all()):
+                raise InputError(
+                    f"{dataset.file}: every sample has a mask of its own, and statistics per point need one for all; "
+                    f"normalise by channel"
+                )
+        for role, values in roles.items():
+            inside = mask if role in dataset.masked_roles else None
+            values = _logarithms(values, inside, logarithms[role], names[role], exact, block["index"])
+            points = per_point and role != "parameters"
+            if inside is not None and not points and not bool(inside.any()):
+                continue
             known = found.get(role)
-            new = Statistics.of(values, names[role], origin=None if known is None else known.origin)
+            new = Statistics.of(
+                values,
+                names[role],
+                origin=None if known is None else known.origin,
+                mask=None if points else inside,
+                per_point=points,
+            )
             found[role] = new if known is None else known.merge(new)
     return DatasetStatistics(found["x"], found["y"], found.get("parameters"))
 
 
-class Normaliser(nn.Module):
-    """Bring each channel to mean 0 and deviation 1: ``x -> (x - mean) / std``, and back.
-
-    Parameters
-    ----------
-    mean, std
-        (channel,) floating point; a deviation of 0 (a constant channel) counts as 1.
-    names
-        Names of the channels, for messages and to save; None: numbers.
-
-    Raises
-    ------
-    InputError
-        If the shapes differ, or a number is not finite or a deviation negative.
-
-    Notes
-    -----
-    The buffers keep the dtype of `mean` and `std`, and `.to` changes it as for any module; values keep their own dtype.
-
-    Examples
-    --------
-    >>> normaliser = Normaliser(torch.tensor([1.0]), torch.tensor([2.0]), ["u"])
-    >>> x = torch.tensor([[[3.0, 5.0]]])
-    >>> normaliser(x).tolist(), normaliser.inverse(normaliser(x)).tolist()
-    ([[[1.0, 2.0]]], [[[3.0, 5.0]]])
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(
-        self, mean: Float[Tensor, " channel"], std: Float[Tensor, " channel"], names: Sequence[str] | None = None
-    ) -> None:
-        super().__init__()
-        self.names = tuple(map(str, range(len(mean)))) if names is None else tuple(names)
-        if mean.ndim != 1 or mean.shape != std.shape or len(self.names) != len(mean):
-            raise InputError(
-                f"mean {tuple(mean.shape)}, std {tuple(std.shape)} and {len(self.names)} names do not fit; "
-                f"expected one of each per channel"
+def _logarithms(
+    values: Tensor,
+    mask: Tensor | None,
+    chosen: Sequence[int],
+    names: Sequence[str],
+    data: FunctionDataset,
+    at: Tensor,
+) -> Tensor:
+    """The values with the logarithm of some channels, 0 outside of the mask."""
+    if not chosen:
+        return values
+    values = values.clone()
+    for channel in chosen:
+        part = values[:, channel]
+        counts = torch.ones_like(part, dtype=torch.bool) if mask is None else mask[:, 0].expand_as(part)
+        wrong = counts & ~(part > 0)
+        if bool(wrong.any()):
+            row = int(wrong.flatten(1).any(dim=1).nonzero()[0]) if part.ndim > 1 else int(wrong.nonzero()[0])
+            raise DataError(
+                f"{data.file}: {names[channel]} is {float(part[row][wrong[row]].min()):.4g} in sample "
+                f"{int(data.groups[int(at[row])])}, and its logarithm needs positive values; take another normalisation"
             )
-        if not bool((mean.isfinite() & std.isfinite() & (std >= 0)).all()):
-            raise InputError(f"mean {mean.tolist()} and std {std.tolist()} must be finite, and std not negative")
-        self.register_buffer("mean", mean.detach().clone())
-        self.register_buffer("std", torch.where(std > 0, std, torch.ones_like(std)).detach())
-
-    @classmethod
-    def from_statistics(
-        cls,
-        statistics: Statistics,
-        *,
-        kind: Literal["standard", "none"] = "standard",
-        dtype: torch.dtype = torch.float64,
-    ) -> Normaliser:
-        """The normaliser of measured channels.
-
-        Parameters
-        ----------
-        statistics
-            Of the values to normalise.
-        kind
-            ``"standard"``, or ``"none"`` for the identity (mean 0, deviation 1).
-        dtype
-            Of the buffers; float32 for devices without float64.
-
-        Raises
-        ------
-        InputError
-            If the kind is unknown.
-        """
-        if kind not in ("standard", "none"):
-            raise InputError(f"unknown normalisation {kind!r}{did_you_mean(str(kind), ('standard', 'none'))}")
-        mean, std = statistics.mean, statistics.std
-        if kind == "none":
-            mean, std = torch.zeros_like(mean), torch.ones_like(std)
-        return cls(mean.to(dtype), std.to(dtype), statistics.names)
-
-    def forward(self, x: Float[Tensor, "batch channel *space"]) -> Float[Tensor, "batch channel *space"]:
-        """Normalise along dimension 1; also parameter vectors (batch, channel)."""
-        mean, std = self._along(x)
-        return (x - mean) / std
-
-    def inverse(self, x: Float[Tensor, "batch channel *space"]) -> Float[Tensor, "batch channel *space"]:
-        """Undo `forward`."""
-        mean, std = self._along(x)
-        return x * std + mean
-
-    def extra_repr(self) -> str:
-        return ", ".join(self.names)
-
-    def _along(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        shape = (-1,) + (1,) * (x.ndim - 2)
-        return self.mean.to(x.dtype).view(shape), self.std.to(x.dtype).view(shape)
+        values[:, channel] = torch.where(counts, part, 1.0).log()
+    return values
 
 
 def _refuse_non_finite(table: Tensor, names: Sequence[str], rows: int) -> None:

@@ -1,4 +1,4 @@
-"""The containers that arrays come in: HDF5, MATLAB, `.npz`, `.pt`, listed without reading and read lazily.
+"""The containers that arrays come in: HDF5, netCDF, Zarr, MATLAB, `.npz`, `.pt`, listed without reading, read lazily.
 
 Every container is opened as a mapping of names to arrays through xarray's file cache, so that a lazy variable keeps no
 file handle: it pickles, and another process opens the file for itself.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +19,26 @@ from xarray.backends import BackendArray, CachingFileManager
 from xarray.backends.locks import HDF5_LOCK
 from xarray.core import indexing
 
+from sciops.data.bounds import refuse_excess, stored_bytes
 from sciops.data.containers import OPENERS, Array, reading, sniff
-from sciops.data.safety import scan_hdf5, walk_hdf5
+from sciops.data.filters import require_filters
+from sciops.data.safety import inspected, walk_hdf5
 from sciops.errors import DataError
 
 _LONGEST = 1 << 27
+_PACKING = ("_FillValue", "missing_value", "scale_factor", "add_offset")  # their types decide that of the values
 _NOT_NUMBERS = {"cell", "struct", "char", "function_handle", "object", "opaque", "sparse"}
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One array of a file: its shape, dtype, attributes and HDF5 chunks; the values are not read."""
+    """One array of a file: its shape, dtype, attributes, chunks, names of its axes; the values are not read."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     attributes: Mapping[str, Any] = field(default_factory=dict)
     chunks: tuple[int, ...] | None = None
+    dims: tuple[str, ...] | None = None
 
     @property
     def numeric(self) -> bool:
@@ -55,11 +59,11 @@ class Contents:
     Attributes
     ----------
     container : str
-        ``"hdf5"``, ``"matlab"`` (v5), ``"npz"``, ``"torch"``, ``"text"`` or ``"mesh"``.
+        ``"hdf5"``, ``"netcdf3"``, ``"zarr"``, ``"matlab"`` (v5), ``"npz"``, ``"torch"``, ``"text"`` or ``"mesh"``.
     entries : dict of str to Entry
         Arrays by their path in the file, without a leading slash.
     attributes : dict
-        Attributes of the root of an HDF5 file, or the header of a text.
+        Attributes of the root of an HDF5 or netCDF file or a Zarr store, or the header of a text.
     matlab : bool
         Whether MATLAB wrote it; the entries of its HDF5 (v7.3) are given in MATLAB's order of axes.
 
@@ -77,40 +81,45 @@ class Contents:
         self.container = sniff(path)
         self.matlab = self.container == "matlab"
         self.attributes: dict[str, Any] = {}
-        if self.container == "hdf5":
-            scan_hdf5(path, trust_links=trust_links)
         lock = HDF5_LOCK if self.container == "hdf5" else None
         self._manager = CachingFileManager(OPENERS[self.container], str(path), mode="r", lock=lock)
         with reading(path):
+            if self.container == "hdf5":
+                with inspected(path, trust_links=trust_links) as file:
+                    self.entries = self._hdf5_entries(file)
+                return
             file = self._manager.acquire()
-            self.entries = self._hdf5_entries(file) if self.container == "hdf5" else _entries(file)
-            if self.container in ("text", "mesh"):
-                self.attributes = dict(file.attributes)
+            self.entries = _entries(file)
+            self.attributes = {name: plain(value) for name, value in getattr(file, "attributes", {}).items()}
+            self.self_describing = any(entry.dims is not None for entry in self.entries.values())
 
     def _hdf5_entries(self, file: h5py.File) -> dict[str, Entry]:
-        self.attributes = {name: plain(file.attrs[name]) for name in file.attrs if _readable(file.attrs, name)}
-        found = dict(walk_hdf5(file, trust_links=self.trust_links))
-        self.self_describing = any(d.attrs.get("CLASS") == b"DIMENSION_SCALE" for d in found.values())
-        self.matlab = _has_matlab_header(self.path) or any("MATLAB_class" in d.attrs for d in found.values())
+        """What the one walk through the file finds; the file is refused where it is not safe."""
         entries = {}
-        for name, dataset in found.items():
-            attributes = {key: plain(dataset.attrs[key]) for key in dataset.attrs if _readable(dataset.attrs, key)}
-            if self.matlab and attributes.get("MATLAB_class") in _NOT_NUMBERS:
-                continue
-            order = slice(None, None, -1 if self.matlab else 1)
-            shape, chunks = dataset.shape or (), dataset.chunks
-            dtype = _complex_dtype(dataset.dtype)
-            entries[name] = Entry(shape[order], dtype, attributes, chunks and chunks[order])
-        return entries
+        for name, found in walk_hdf5(file, trust_links=self.trust_links, path=self.path):
+            attributes = _attributes(h5py.Dataset(found.id)) if h5py.h5a.get_num_attrs(found.id) else {}
+            entries[name] = Entry(found.shape, _complex_dtype(found.dtype), attributes, found.chunks)
+            if found.chunks is not None:
+                require_filters(self.path, name, found.id)
+        self.attributes = _attributes(file)
+        self.self_describing = any(entry.attributes.get("CLASS") == "DIMENSION_SCALE" for entry in entries.values())
+        self.matlab = _has_matlab_header(self.path) or any("MATLAB_class" in e.attributes for e in entries.values())
+        if not self.matlab:
+            return entries
+        return {
+            name: replace(entry, shape=entry.shape[::-1], chunks=entry.chunks and entry.chunks[::-1])
+            for name, entry in entries.items()
+            if entry.attributes.get("MATLAB_class") not in _NOT_NUMBERS
+        }
 
     self_describing: bool = False
-    """Whether an HDF5 file has dimension scales, as every netCDF4 file does."""
+    """Whether axes have names: by dimension scales in HDF5, as every netCDF4 file has them."""
 
     def lazy(self, name: str) -> indexing.LazilyIndexedArray:
         """The array of that name; only what is indexed is read."""
         on_disk = self.container == "hdf5"
-        reverse = self.matlab and on_disk
-        stored = StoredArray(self._manager, self.path, name, self.entries[name], on_disk=on_disk, reverse=reverse)
+        entry, reverse, chunked = self.entries[name], self.matlab and on_disk, self.container == "zarr"
+        stored = StoredArray(self._manager, self.path, name, entry, on_disk=on_disk, reverse=reverse, chunked=chunked)
         return indexing.LazilyIndexedArray(stored)
 
     def read(self, name: str) -> Array:
@@ -132,6 +141,9 @@ class Contents:
                 f"{self.path}: the coordinates {name!r} have the declared shape {shape}; at most {_LONGEST} values are "
                 f"read at once, so declare what to read by dims= without them"
             )
+        if self.container in ("hdf5", "zarr") and not self.trust_links:
+            declared = math.prod(shape) * self.entries[name].dtype.itemsize
+            refuse_excess(f"{self.path}: {name!r} of shape {shape}", declared, stored_bytes(self.path, declared))
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[Any]:
@@ -140,14 +152,17 @@ class Contents:
             yield self._manager.acquire(needs_lock=False)
 
     def group_attributes(self, name: str) -> dict[str, Any]:
-        """Attributes of a group of an HDF5 file; none where there is no such group."""
+        """Attributes of a group of an HDF5 file or a Zarr store; none where there is no such group."""
+        if self.container == "zarr":
+            with self.opened() as file:
+                return {key: plain(value) for key, value in file.groups.get(name, {}).items()}
         if self.container != "hdf5":
             return {}
         with self.opened() as file:
             group = file.get(name, default=None)
             if not isinstance(group, h5py.Group):
                 return {}
-            return {key: plain(group.attrs[key]) for key in group.attrs if _readable(group.attrs, key)}
+            return _attributes(group)
 
     def close(self) -> None:
         """Close the file; reading a lazy array opens it again."""
@@ -168,22 +183,34 @@ class StoredArray(BackendArray):
     entry
         Its shape and dtype.
     on_disk
-        Whether indexing reads (HDF5), or the arrays are in memory or mapped.
+        Whether indexing reads an HDF5 data set; else the arrays are chunked, in memory or mapped.
     reverse
         Whether the container keeps the axes in reversed order, as MATLAB's HDF5 does.
+    chunked
+        Whether indexing reads chunks of a Zarr store, with a vector for every axis.
     """
 
     def __init__(
-        self, manager: Any, path: Path, name: str, entry: Entry, *, on_disk: bool = True, reverse: bool = False
+        self,
+        manager: Any,
+        path: Path,
+        name: str,
+        entry: Entry,
+        *,
+        on_disk: bool = True,
+        reverse: bool = False,
+        chunked: bool = False,
     ) -> None:
         self.manager, self.path, self.name = manager, path, name
-        self.on_disk, self.reverse = on_disk, reverse
+        self.on_disk, self.reverse, self.chunked = on_disk, reverse, chunked
         self.shape, self.dtype = entry.shape, entry.dtype
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         support = indexing.IndexingSupport
         if self.on_disk:
             return indexing.explicit_indexing_adapter(key, self.shape, support.OUTER_1VECTOR, self._read)
+        if self.chunked:
+            return indexing.explicit_indexing_adapter(key, self.shape, support.OUTER, self._read)
         # Slices of a memory map cost nothing; the copy keeps the map, or the loaded file, from being written to.
         return np.array(indexing.explicit_indexing_adapter(key, self.shape, support.BASIC, self._read))
 
@@ -210,6 +237,10 @@ def plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) and value.dtype.names is None else value
 
 
+def _attributes(holder: h5py.File | h5py.Group | h5py.Dataset) -> dict[str, Any]:
+    return {key: plain(holder.attrs[key]) for key in holder.attrs if _readable(holder.attrs, key)}
+
+
 def _readable(attributes: Any, name: str) -> bool:
     """Whether an attribute holds plain values: netCDF4 keeps references in some, which mean nothing here."""
     kind = attributes.get_id(name).dtype
@@ -228,5 +259,12 @@ def _has_matlab_header(path: Path) -> bool:
         return file.read(19) == b"MATLAB 7.3 MAT-file"
 
 
-def _entries(file: Mapping[str, Array]) -> dict[str, Entry]:
-    return {name: Entry(tuple(array.shape), array.dtype) for name, array in file.items()}
+def _entries(file: Mapping[str, Any]) -> dict[str, Entry]:
+    """The arrays of a container other than HDF5; in memory, numbers have the byte order of this machine."""
+    found = {}
+    for name, array in file.items():
+        given = getattr(array, "attributes", {}).items()
+        attributes = {key: value if key in _PACKING else plain(value) for key, value in given}
+        dims, chunks = getattr(array, "dims", None), getattr(array, "chunks", None)
+        found[name] = Entry(tuple(array.shape), array.dtype.newbyteorder("="), attributes, chunks, dims)
+    return found

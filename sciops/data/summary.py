@@ -6,7 +6,7 @@ import io
 import itertools
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -135,13 +135,15 @@ class Summary:
         return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
 
-def summarise(data: str | os.PathLike[str] | xr.Dataset, *, statistics: bool = True) -> Summary:
+def summarise(
+    data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | xr.Dataset, *, statistics: bool = True
+) -> Summary:
     """Look through a file or a data set.
 
     Parameters
     ----------
     data
-        A path that `sciops.data.open` opens, or an open data set.
+        A path, pattern, folder or list of paths that `sciops.data.open` opens, or an open data set.
     statistics
         Read every value for minimum, maximum, mean, standard deviation and counts of NaN and infinity, in blocks of
         at most 32 MiB.
@@ -163,7 +165,7 @@ def summarise(data: str | os.PathLike[str] | xr.Dataset, *, statistics: bool = T
     """
     if isinstance(data, xr.Dataset):
         return _summarise(data, statistics)
-    if not isinstance(data, str | os.PathLike):
+    if not isinstance(data, str | os.PathLike | list | tuple):
         raise InputError(f"summarise takes a path or an xarray.Dataset, got {type(data).__name__}")
     with open(data) as ds:
         return _summarise(ds, statistics)

@@ -14,7 +14,11 @@ for the moved ``x``. Names are a family and the axes of the grid it acts on:
 Axes of longer names are joined by dashes, as in ``transpose-lat-lon``; on a grid of one axis its name may be left out.
 Where no axis is called x, y or z, these letters stand for the first, second and third axis.
 
-What mirroring does to node i of an axis of N nodes depends on its kind. Closed and cell: node N-1-i. Periodic: node
+The components of vectors and tensors turn with the axes: where `TensorChannels` say which channels they are, the
+moved gradient of u is the gradient of the moved u. (``reflect-odd`` changes their sign once more, as that of all.)
+
+What mirroring does to node i of an axis of N nodes depends on its kind. Closed, cell and stretched: node N-1-i; a
+stretched axis must have nodes that are symmetric about its middle, and so must a latitude. Periodic: node
 (N-i) mod N. Left: nodes 1 ... N-1 go to N-i; the mirror image of node 0 is node N, which is not stored, so node 0
 keeps its value, which loses nothing where the values at both ends agree, as those of outputs under a Dirichlet
 condition do; inputs take the value stored nearest to node N instead.
@@ -32,92 +36,14 @@ from jaxtyping import Float, Int64
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sciops.data.domain import Grid
+from sciops.data.domain import Grid, is_latitude
+from sciops.data.gridmap import Symmetry, check_shape
 from sciops.data.sampling import stream_seed
+from sciops.data.tensors import TensorChannels
 from sciops.errors import DomainError, InputError, did_you_mean
 from sciops.registry import Registry
 
-
-@dataclass(frozen=True)
-class Symmetry:
-    """A map of a grid onto itself: exchange axes, then mirror some, then perhaps change the sign.
-
-    ``apply(t)[..., i_0, i_1, ...] = sign * t'[..., m_0(i_0), m_1(i_1), ...]``. Axis d of t' is axis ``axes[d]`` of
-    t, and ``m_d(i)`` is the mirrored index where ``mirrored[d]``, else i.
-
-    Parameters
-    ----------
-    grid
-        The grid.
-    axes
-        Permutation of the axes.
-    mirrored
-        Which axes are mirrored afterwards.
-    sign
-        1, or -1 to change the sign of the values.
-
-    Examples
-    --------
-    >>> flip = Symmetry(Grid.unit(4, kind="left"), (0,), (True,))
-    >>> flip.apply(torch.tensor([0.0, 1.0, 2.0, 3.0])).tolist()
-    [0.0, 3.0, 2.0, 1.0]
-    >>> flip @ flip == flip.identity
-    True
-    """
-
-    grid: Grid
-    axes: tuple[int, ...]
-    mirrored: tuple[bool, ...]
-    sign: int = 1
-
-    @property
-    def identity(self) -> Symmetry:
-        """The map that changes nothing."""
-        return Symmetry(self.grid, tuple(range(self.grid.ndim)), (False,) * self.grid.ndim)
-
-    @property
-    def inverse(self) -> Symmetry:
-        """The map that undoes this one."""
-        axes = tuple(int(axis) for axis in np.argsort(self.axes))
-        return Symmetry(self.grid, axes, tuple(self.mirrored[axis] for axis in axes), self.sign)
-
-    def __matmul__(self, other: Symmetry) -> Symmetry:
-        """First `other`, then this map."""
-        axes = tuple(other.axes[axis] for axis in self.axes)
-        mirrored = tuple(mine != other.mirrored[axis] for mine, axis in zip(self.mirrored, self.axes, strict=True))
-        return Symmetry(self.grid, axes, mirrored, self.sign * other.sign)
-
-    def apply(
-        self, t: Float[Tensor, "*batch *space"], *, ends: Literal["keep", "nearest"] = "keep"
-    ) -> Float[Tensor, "*batch *space"]:
-        """The moved values; any dimensions before those of space.
-
-        Parameters
-        ----------
-        t
-            (*batch, *space).
-        ends
-            What node 0 of a mirrored left axis gets: ``"keep"`` its own value, right for a field with equal values at
-            both ends, such as a solution under a Dirichlet condition; ``"nearest"`` the value stored nearest to its
-            mirror image, right for a field that is free there, such as a coefficient.
-
-        Raises
-        ------
-        DomainError
-            If the last dimensions are not the shape of the grid.
-        """
-        _check_shape(t, self.grid)
-        lead = t.ndim - self.grid.ndim
-        moved = t.permute(*range(lead), *(lead + axis for axis in self.axes))
-        for axis, kind in enumerate(self.grid.kinds):
-            if self.mirrored[axis]:
-                moved = moved.flip(lead + axis)
-                if kind in ("periodic", "left"):
-                    moved = moved.roll(1, lead + axis)
-                if kind == "left" and ends == "nearest" and self.grid.shape[axis] > 1:
-                    inner = moved.narrow(lead + axis, 1, self.grid.shape[axis] - 1)
-                    moved = torch.cat([inner.narrow(lead + axis, 0, 1), inner], lead + axis)
-        return moved if self.sign == 1 else -moved
+__all__ = ["Draw", "Symmetry", "augment", "draw", "elements", "families"]
 
 
 Family = Callable[[Grid, tuple[int, ...]], Symmetry | None]
@@ -188,6 +114,97 @@ def elements(symmetries: Sequence[str], grid: Grid) -> list[Symmetry]:
     return _generate(symmetries, grid)[0]
 
 
+@dataclass(frozen=True)
+class Draw:
+    """Random symmetries of the items of a batch; see `draw`.
+
+    Parameters
+    ----------
+    grid
+        The grid.
+    members
+        Symmetries, and the items that each of them moves.
+    shifts
+        Axes that are shifted, and from where each node of each item then comes: (batch, size).
+    """
+
+    grid: Grid
+    members: tuple[tuple[Symmetry, Int64[Tensor, " rows"]], ...]
+    shifts: tuple[tuple[int, Int64[Tensor, "batch size"]], ...]
+
+    def apply(
+        self,
+        t: Float[Tensor, "batch channel *space"],
+        *,
+        ends: Literal["keep", "nearest"] = "keep",
+        tensors: Sequence[TensorChannels] = (),
+    ) -> Float[Tensor, "batch channel *space"]:
+        """Move fields; see `Symmetry.apply`."""
+        return self._shifted(self._each(t, lambda element, part: element.apply(part, ends=ends, tensors=tensors)))
+
+    def apply_mask(self, mask: Tensor) -> Tensor:
+        """Move masks (batch, 1, *space)."""
+        return self._shifted(self._each(mask, lambda element, part: element.apply_mask(part)))
+
+    def turn(self, parameters: Float[Tensor, "batch p"], tensors: Sequence[TensorChannels]) -> Float[Tensor, "batch p"]:
+        """Turn the vectors and tensors among parameters."""
+        return self._each(parameters, lambda element, part: element.turn(part, tensors)) if tensors else parameters
+
+    def _each(self, t: Tensor, move: Callable[[Symmetry, Tensor], Tensor]) -> Tensor:
+        if not self.members:
+            return t
+        moved = torch.empty_like(t)
+        for element, rows in self.members:
+            rows = rows.to(t.device)
+            moved[rows] = move(element, t[rows])
+        return moved
+
+    def _shifted(self, t: Tensor) -> Tensor:
+        for axis, source in self.shifts:
+            t = _gathered(t, source, axis)
+        return t
+
+
+def draw(grid: Grid, symmetries: Sequence[str], *, seed: int, epoch: int, index: Int64[Tensor, " batch"]) -> Draw:
+    """Random elements of the group that the named symmetries generate, one for each item of a batch.
+
+    Parameters
+    ----------
+    grid
+        The grid of the fields to move.
+    symmetries
+        Names; see `sciops.data.symmetry`. Shifts are drawn uniformly over the nodes of an axis.
+    seed, epoch, index
+        The element of item i is uniformly distributed and a pure function of (seed, epoch, index[i]): not of the batch
+        it is in, its place there, or the process.
+
+    Raises
+    ------
+    InputError
+        If a name is unknown.
+    DomainError
+        If the grid does not have a symmetry.
+
+    Examples
+    --------
+    >>> drawn = draw(Grid.unit(8, 8), ["flip-x"], seed=0, epoch=0, index=torch.arange(4))
+    >>> drawn.apply(torch.rand(4, 1, 8, 8)).shape
+    torch.Size([4, 1, 8, 8])
+    """
+    group, shifted = _generate(symmetries, grid)
+    counters = index.detach().cpu().numpy().astype(np.uint64)
+    members: list[tuple[Symmetry, Tensor]] = []
+    if len(group) > 1:
+        chosen = (_random_bits(counters, seed, epoch, "element") % np.uint64(len(group))).astype(np.int64)
+        members = [(group[g], torch.from_numpy(np.flatnonzero(chosen == g))) for g in np.unique(chosen)]
+    shifts = []
+    for axis in shifted:
+        size = grid.shape[axis]
+        steps = _random_bits(counters, seed, epoch, f"shift {axis}") % np.uint64(size)
+        shifts.append((axis, (torch.arange(size) - torch.from_numpy(steps.astype(np.int64))[:, None]) % size))
+    return Draw(grid, tuple(members), tuple(shifts))
+
+
 def augment(
     x: Float[Tensor, "batch in_channel *space"],
     y: Float[Tensor, "batch out_channel *space"],
@@ -197,6 +214,8 @@ def augment(
     seed: int,
     epoch: int,
     index: Int64[Tensor, " batch"],
+    x_tensors: Sequence[TensorChannels] = (),
+    y_tensors: Sequence[TensorChannels] = (),
 ) -> tuple[Tensor, Tensor]:
     """Move each pair (x, y) by a random element of the group that the named symmetries generate.
 
@@ -204,13 +223,10 @@ def augment(
     ----------
     x, y
         Inputs and outputs on `grid`.
-    grid
-        The grid.
-    symmetries
-        Names; see `sciops.data.symmetry`. Shifts are drawn uniformly over the nodes of an axis.
-    seed, epoch, index
-        The element of item i is uniformly distributed and a pure function of (seed, epoch, index[i]): not of the batch
-        it is in, its place there, or the process.
+    grid, symmetries, seed, epoch, index
+        As in `draw`, which also moves masks and turns vectors among parameters.
+    x_tensors, y_tensors
+        Channels that are components of vectors and tensors, such as `FunctionDataset.input_tensors`.
 
     Returns
     -------
@@ -231,22 +247,12 @@ def augment(
     >>> bool((moved == same).all())
     True
     """
-    group, shifted = _generate(symmetries, grid)
     if x.shape[0] != len(index) or y.shape[0] != len(index):
         raise InputError(f"x has {x.shape[0]} items, y has {y.shape[0]}, and there are {len(index)} indices")
-    _check_shape(x, grid)
-    _check_shape(y, grid)
-    counters = index.detach().cpu().numpy().astype(np.uint64)
-    if len(group) > 1:
-        chosen = (_random_bits(counters, seed, epoch, "element") % np.uint64(len(group))).astype(np.int64)
-        members = [(group[g], torch.from_numpy(np.flatnonzero(chosen == g)).to(x.device)) for g in np.unique(chosen)]
-        x, y = _moved(x, members, ends="nearest"), _moved(y, members, ends="keep")
-    for axis in shifted:
-        size = grid.shape[axis]
-        steps = _random_bits(counters, seed, epoch, f"shift {axis}") % np.uint64(size)
-        source = (torch.arange(size) - torch.from_numpy(steps.astype(np.int64))[:, None]) % size
-        x, y = _gathered(x, source, axis), _gathered(y, source, axis)
-    return x, y
+    check_shape(x, grid)
+    check_shape(y, grid)
+    drawn = draw(grid, symmetries, seed=seed, epoch=epoch, index=index)
+    return drawn.apply(x, ends="nearest", tensors=x_tensors), drawn.apply(y, tensors=y_tensors)
 
 
 def _generate(symmetries: Sequence[str], grid: Grid) -> tuple[list[Symmetry], list[int]]:
@@ -302,6 +308,17 @@ def _expect(grid: Grid, axes: tuple[int, ...], count: int, family: str) -> tuple
 
 
 def _mirror(grid: Grid, axis: int, sign: int) -> Symmetry:
+    line = grid.axes[axis]
+    nodes = line.coordinates()
+    own = not line.uniform or (grid.metric == "sphere" and is_latitude(line))
+    middle = 0.0 if grid.metric == "sphere" and is_latitude(line) else (line.lower + line.upper) / 2
+    ends = abs(line.lower + line.upper - 2 * middle)
+    off = float((nodes + nodes.flip(0) - 2 * middle).abs().max())
+    if own and max(off, ends) > 1e-6 * line.extent:
+        raise DomainError(
+            f"axis {line.name!r} ({line.kind}, [{line.lower:g}, {line.upper:g}]) is not its own mirror image: "
+            f"a node is {off:.3g} off about {middle:g}; leave the symmetry out, or interpolate to a symmetric axis"
+        )
     return Symmetry(grid, tuple(range(grid.ndim)), tuple(other == axis for other in range(grid.ndim)), sign)
 
 
@@ -313,25 +330,24 @@ def _exchange(grid: Grid, axes: tuple[int, ...]) -> Symmetry:
 
 def _alike(grid: Grid, axes: tuple[int, ...], family: str) -> tuple[int, ...]:
     first, second = (grid.axes[axis] for axis in _expect(grid, axes, 2, family))
-    equal_spacing = abs(first.spacing - second.spacing) <= 1e-6 * abs(first.spacing)
-    if first.size != second.size or first.kind != second.kind or not equal_spacing:
+    if grid.metric == "sphere" and (is_latitude(first) or is_latitude(second)):
+        raise DomainError(
+            f"symmetry {family!r} exchanges {first.name!r} and {second.name!r}, which is none of a sphere; leave it out"
+        )
+    alike = first.size == second.size and first.kind == second.kind
+    if alike and first.uniform:
+        alike = abs(first.spacing - second.spacing) <= 1e-6 * abs(first.spacing)
+    elif alike:
+        lines = [axis.edges() - axis.lower for axis in (first, second)]
+        alike = float((lines[0] - lines[1]).abs().max()) <= 1e-6 * first.extent
+    if not alike:
         described = [
-            f"{axis.name!r} ({axis.size} nodes, {axis.kind}, spacing {axis.spacing:g})" for axis in (first, second)
+            f"{axis.name!r} ({axis.size} nodes, {axis.kind}, "
+            + (f"spacing {axis.spacing:g})" if axis.uniform else f"[{axis.lower:g}, {axis.upper:g}])")
+            for axis in (first, second)
         ]
         raise DomainError(f"symmetry {family!r} needs two axes that are alike, got {described[0]} and {described[1]}")
     return axes
-
-
-def _check_shape(t: Tensor, grid: Grid) -> None:
-    if tuple(t.shape[-grid.ndim :]) != grid.shape:
-        raise DomainError(f"values of shape {tuple(t.shape)} are not on the grid of shape {grid.shape}")
-
-
-def _moved(t: Tensor, members: Sequence[tuple[Symmetry, Tensor]], *, ends: Literal["keep", "nearest"]) -> Tensor:
-    moved = torch.empty_like(t)
-    for element, rows in members:
-        moved[rows] = element.apply(t[rows], ends=ends)
-    return moved
 
 
 def _gathered(t: Tensor, source: Tensor, axis: int) -> Tensor:

@@ -15,6 +15,7 @@ __all__ = ["is_text", "read_text"]
 
 _LONGEST = 1 << 24
 _HEADER_LINES = 1000
+_MOST_COLUMNS = 1 << 13
 _MARK = b"\xef\xbb\xbf"
 _LONGEST_NAME = 500
 _PAREN = r"\((?:[^()]|\([^()]{0,80}\)){0,80}\)"  # bounded: an open parenthesis must not be searched for to the end
@@ -70,6 +71,8 @@ def read_text(path: str | Path) -> tuple[dict[str, np.ndarray[Any, np.dtype[Any]
         comma = b"," in first
         delimiter = "," if comma else None
         count = len(first.split(b"," if comma else None))
+        if count > _MOST_COLUMNS:
+            raise DataError(f"{path}: {count} columns, more than {_MOST_COLUMNS}; export the data in several files")
         names = _names(header.pop(), count, comma, path)
         dtype: type = complex if b"i" in first.replace(b"inf", b"").replace(b"Inf", b"") else float
         table: np.ndarray[Any, np.dtype[Any]]

@@ -13,36 +13,48 @@ from torch import Tensor, nn
 from sciops.data.domain import Grid
 from sciops.data.symmetry import elements
 from sciops.errors import DomainError, InputError, ModelError, did_you_mean
+from sciops.surrogate.description import Description
 from sciops.surrogate.resolution import Apply, Choice, through
 from sciops.training.physical import PhysicalOperator
 
 _DTYPES = {"32": torch.float32, "64": torch.float64, "bf16-mixed": torch.float32}
 
 
-def served(
-    operator: PhysicalOperator, symmetries: tuple[str, ...], grid: Grid, *, training: Grid, steps: int, choice: Choice
-) -> Apply:
+def served(operator: PhysicalOperator, description: Description, grid: Grid, *, steps: int, choice: Choice) -> Apply:
     """The map from physical inputs on `grid` to `steps` frames, averaged over the symmetries, in the way chosen."""
+    training = description.grid
     if choice == "interpolation" and grid.shape != training.shape:
-        return through(grid, training, averaged(operator, symmetries, training, steps=steps))
-    apply = averaged(operator, symmetries, grid, steps=steps)
+        return through(grid, training, averaged(operator, description, training, steps=steps))
+    apply = averaged(operator, description, grid, steps=steps)
     return apply if grid.shape == training.shape else named(apply, operator.model, grid)
 
 
-def averaged(operator: PhysicalOperator, symmetries: tuple[str, ...], grid: Grid, *, steps: int) -> Apply:
-    """The map from physical inputs on `grid` to `steps` frames, averaged at every step over the symmetries it has."""
-    group = elements(_shared(symmetries, grid), grid)
+def averaged(operator: PhysicalOperator, description: Description, grid: Grid, *, steps: int) -> Apply:
+    """The map from physical inputs on `grid` to `steps` frames, averaged at every step over the symmetries it has.
 
-    def step(x: Tensor, parameters: Tensor | None) -> Tensor:
-        if len(group) < 2:
-            found: Tensor = operator(x, parameters)
-            return found
-        total = torch.zeros(())
-        for element in group:
-            total = total + element.inverse.apply(operator(element.apply(x, ends="nearest"), parameters))
-        return total / len(group)
+    The components of vectors and tensors turn with the fields, also those among the parameters, and masks move.
+    """
+    group = elements(_shared(description.symmetries, grid), grid)
+    x_tensors, y_tensors, p_tensors = (description.tensors_of(role) for role in ("x", "y", "parameters"))
 
-    return lambda x, parameters: operator.unroll(x, parameters, steps=steps, step=step)
+    def apply(x: Tensor, parameters: Tensor | None, mask: Tensor | None = None) -> Tensor:
+        def step(x: Tensor, parameters: Tensor | None) -> Tensor:
+            if len(group) < 2:
+                found: Tensor = operator(x, parameters, mask=mask)
+                return found
+            total = torch.zeros(())
+            for element in group:
+                moved = operator(
+                    element.apply(x, ends="nearest", tensors=x_tensors),
+                    parameters if parameters is None or not p_tensors else element.turn(parameters, p_tensors),
+                    mask=None if mask is None else element.apply_mask(mask),
+                )
+                total = total + element.inverse.apply(moved, tensors=y_tensors)
+            return total / len(group)
+
+        return operator.unroll(x, parameters, steps=steps, step=step)
+
+    return apply
 
 
 def _shared(symmetries: tuple[str, ...], grid: Grid) -> list[str]:
@@ -58,10 +70,10 @@ def _shared(symmetries: tuple[str, ...], grid: Grid) -> list[str]:
 def named(apply: Apply, model: nn.Module, grid: Grid) -> Apply:
     """The map, whose failure on a grid that was not trained on is told in one line."""
 
-    def tried(x: Tensor, parameters: Tensor | None) -> Tensor:
+    def tried(x: Tensor, parameters: Tensor | None, mask: Tensor | None = None) -> Tensor:
         size = " x ".join(map(str, grid.shape))
         try:
-            found = apply(x, parameters)
+            found = apply(x, parameters, mask)
         except (RuntimeError, ValueError) as error:
             raise ModelError(
                 f"{type(model).__name__} cannot be applied on {size} points ({error}); use resolution='interpolation'"
@@ -86,14 +98,16 @@ class Computation:
     mixed: bool
 
     def run(self, apply: Apply, batch: Mapping[str, Tensor]) -> Tensor:
-        """The map of a batch of inputs, which is brought to the device; without a gradient."""
-        parameters = batch.get("parameters")
+        """The map of a batch of inputs, which is brought to the device; 0 outside of its mask; without a gradient."""
+        parameters, mask = batch.get("parameters"), batch.get("mask")
         context = torch.autocast(self.device.type, torch.bfloat16) if self.mixed else contextlib.nullcontext()
         with torch.no_grad(), context:
-            return apply(
+            found = apply(
                 batch["x"].to(self.device, self.dtype),
                 None if parameters is None else parameters.to(self.device, self.dtype),
+                None if mask is None else mask.to(self.device),
             ).cpu()
+        return found if mask is None else torch.where(mask, found, 0.0)
 
 
 def computing(operator: PhysicalOperator, device: str | None, precision: str | None) -> Computation:

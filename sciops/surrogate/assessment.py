@@ -24,7 +24,9 @@ _BAND_BYTES = 1 << 26
 
 
 def measured_policy(surrogate: Surrogate, validation_set: FunctionDataset, steps: int) -> ResolutionPolicy:
-    """What to do at other resolutions, measured on validation items."""
+    """What to do at other resolutions, measured on validation items; fields with a mask are not interpolated."""
+    if validation_set.mask_names:
+        return ResolutionPolicy(None, None)
     count = min(_CHECKED_FIELDS, len(validation_set))
     batch = validation_set.batch(torch.linspace(0, len(validation_set) - 1, count).long())
     grid = surrogate.grid
@@ -62,12 +64,16 @@ def measured_skill(
     total, exact = 0.0, validation_set.astype(torch.float64)
     dtype = next(surrogate.operator.model.parameters()).dtype
     for batch in blocks(exact):
-        parameters = batch.get("parameters")
+        parameters, mask = batch.get("parameters"), batch.get("mask")
         with torch.no_grad():
             prediction = surrogate.applied(
-                batch["x"].to(dtype), None if parameters is None else parameters.to(dtype), grid=exact.grid, steps=steps
+                batch["x"].to(dtype),
+                None if parameters is None else parameters.to(dtype),
+                grid=exact.grid,
+                steps=steps,
+                mask=mask,
             )
-        total += float(relative_l2(prediction.double(), batch["y"], exact.grid).sum())
+        total += float(relative_l2(prediction.double(), batch["y"], exact.grid, mask).sum())
     error = total / len(exact)
     if not error < float("inf"):
         raise TrainingError("the trained model gives values that are not finite; lower the learning rate")

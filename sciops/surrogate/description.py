@@ -19,6 +19,7 @@ from sciops.data.conventions import channel_dim, origin, sample_dim, time_dim
 from sciops.data.domain import Grid
 from sciops.data.function_dataset import FunctionDataset
 from sciops.data.statistics import DatasetStatistics, Statistics
+from sciops.data.tensors import TensorChannels
 from sciops.errors import DataError, ModelError
 
 Task = Literal["map", "evolve"]
@@ -75,6 +76,10 @@ class Description:
         Of the training inputs, outputs and parameters.
     symmetries
         Symmetries over which predictions are averaged.
+    tensors
+        Which channels of x, of y and of the parameters are components of vectors and tensors.
+    masks
+        Variables that say which nodes are in the domain.
     units
         Units of the variables, and of the time dimension by its name, where the training file states them.
     labels
@@ -96,6 +101,8 @@ class Description:
     statistics: DatasetStatistics
     times: tuple[float, ...] | None = None
     symmetries: tuple[str, ...] = ()
+    tensors: dict[str, tuple[TensorChannels, ...]] = field(default_factory=dict)
+    masks: tuple[str, ...] = ()
     units: dict[str, str] = field(default_factory=dict)
     labels: dict[str, list[str]] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
@@ -104,6 +111,11 @@ class Description:
     def channels(self) -> int:
         """Channels of the output, of one frame for an evolution."""
         return sum(variable.channels for variable in self.variables)
+
+    def tensors_of(self, role: str) -> tuple[TensorChannels, ...]:
+        """The vectors and tensors among the channels of ``"x"``, ``"y"`` (of one frame) or ``"parameters"``."""
+        found = self.tensors.get(role, ())
+        return tuple(each for each in found if role != "y" or max(each.channels) < self.channels)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able values; `from_dict` is the inverse."""
@@ -117,7 +129,9 @@ class Description:
             )
         }
         variables = [{e.name: getattr(v, e.name) for e in fields(v)} for v in self.variables]
-        return {**plain, "grid": self.grid.to_dict(), "statistics": statistics, "variables": variables}
+        tensors = {role: [each.to_dict() for each in found] for role, found in self.tensors.items() if found}
+        described = {"grid": self.grid.to_dict(), "statistics": statistics, "variables": variables, "tensors": tensors}
+        return {**plain, **described}
 
     @classmethod
     def from_dict(cls, entries: Mapping[str, Any]) -> Description:
@@ -141,8 +155,12 @@ class Description:
                 OutputVariable(**{**v, "components": tuple(v["components"]) if v["components"] else None})
                 for v in values["variables"]
             )
-            for name in ("inputs", "outputs", "parameters", "symmetries"):
-                values[name] = tuple(values[name])
+            values["tensors"] = {
+                str(role): tuple(map(TensorChannels.from_dict, found))
+                for role, found in values.get("tensors", {}).items()
+            }
+            for name in ("inputs", "outputs", "parameters", "symmetries", "masks"):
+                values[name] = tuple(values.get(name, ()) if name == "masks" else values[name])
             values["times"] = None if values["times"] is None else tuple(values["times"])
             if values["task"] not in get_args(Task):
                 raise ValueError(f"unknown task {values['task']!r}")
@@ -174,6 +192,8 @@ def _check(found: Description) -> None:
         return all(isinstance(value, str) for value in values)
 
     statistics, y = found.statistics, len(found.statistics.y.names)
+    parameters = () if statistics.parameters is None else statistics.parameters.names
+    sizes = {"x": len(statistics.x.names), "y": y, "parameters": len(parameters)}
     right = {
         "history": whole(found.history),
         "stride": whole(found.stride),
@@ -181,6 +201,12 @@ def _check(found: Description) -> None:
         "outputs": names(found.outputs) and bool(found.outputs),
         "parameters": names(found.parameters) and bool(found.parameters) == (statistics.parameters is not None),
         "symmetries": names(found.symmetries),
+        "masks": names(found.masks),
+        "tensors": all(
+            each.channels and min(each.channels) >= 0 and max(each.channels) < sizes.get(role, 0)
+            for role, tensors in found.tensors.items()
+            for each in tensors
+        ),
         "variables": tuple(variable.name for variable in found.variables) == found.outputs
         and all(
             (v.components is None or (len(v.components) == 2 and names(v.components[:1]) and whole(v.components[1])))
@@ -223,7 +249,8 @@ def output_variables(ds: xr.Dataset, names: tuple[str, ...], *, task: Task) -> t
         attributes = {
             str(key): value
             for key, value in ds[name].attrs.items()
-            if isinstance(value, str) or (isinstance(value, int | float) and math.isfinite(value))
+            if key != "mask"  # predictions are NaN outside of it
+            and (isinstance(value, str) or (isinstance(value, int | float) and math.isfinite(value)))
         }
         found.append(
             OutputVariable(

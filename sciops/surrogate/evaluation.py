@@ -120,16 +120,21 @@ class Accumulator:
         self.bands = {"low": (0, low), "middle": (low + 1, middle), "high": (middle + 1, highest)}
         self.bands = {name: band for name, band in self.bands.items() if band[0] <= band[1]}
 
-    def add(self, prediction: Tensor, target: Tensor, inside: Tensor | None = None) -> None:
-        """Enter a batch; `inside` (b,) says which fields lie in the error band as a whole."""
+    def add(self, prediction: Tensor, target: Tensor, inside: Tensor | None = None, mask: Tensor | None = None) -> None:
+        """Enter a batch; `inside` (b,) says which fields lie in the error band as a whole.
+
+        Where there is a mask (b, 1, *space), predictions and targets are 0 outside of it.
+        """
         p, y = prediction.double(), target.double()
-        by_time = error_by_time(p, y, self.grid)
+        by_time = error_by_time(p, y, self.grid, mask)
+        if mask is not None:
+            mask = mask.repeat_interleave(p.shape[1], dim=0)
         flat_p, flat_y = p.flatten(0, 1), y.flatten(0, 1)
         rows = {
             "relative": by_time,
-            "rmse": rmse(flat_p, flat_y, self.grid).view(*by_time.shape, -1).square().mean(dim=1),
+            "rmse": rmse(flat_p, flat_y, self.grid, mask).view(*by_time.shape, -1).square().mean(dim=1),
             "max": max_error(flat_p, flat_y).view(*by_time.shape, -1).amax(dim=1),
-            "vrmse": vrmse(flat_p, flat_y, self.grid).view(*by_time.shape, -1).mean(dim=1),
+            "vrmse": vrmse(flat_p, flat_y, self.grid, mask).view(*by_time.shape, -1).mean(dim=1),
             "energy": energy_spectrum(flat_y, self.grid)[1].sum(dim=0)[None],
             "lost": energy_spectrum(flat_p - flat_y, self.grid)[1].sum(dim=0)[None],
         }

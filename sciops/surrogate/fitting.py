@@ -15,9 +15,9 @@ from torch import nn
 
 from sciops.data.files import open as open_file
 from sciops.data.function_dataset import FunctionDataset
+from sciops.data.normalisation import kinds_of
 from sciops.data.sampling import split
 from sciops.data.selection import variable_names
-from sciops.data.statistics import Normaliser
 from sciops.errors import InputError, SkillWarning
 from sciops.surrogate.assessment import calibrated_band, measured_policy, measured_skill
 from sciops.surrogate.description import (
@@ -41,7 +41,7 @@ from sciops.surrogate.request import (
     require_numbers,
     require_same,
 )
-from sciops.surrogate.scaling import check_float32, output_scale, training_statistics
+from sciops.surrogate.scaling import check_float32, normalisers_by_kind, training_statistics
 from sciops.surrogate.surrogate import Surrogate
 from sciops.training.physical import Rollout
 from sciops.training.ranks import is_first_process
@@ -71,6 +71,7 @@ def fit(
     learning_rate: float = 5e-3,
     weight_decay: float = 1e-4,
     loss: str = "l2",
+    normalise: str | dict[str, str] = "standard",
     average: float = 0.99,
     patience: int | None = None,
     validation: float = 0.1,
@@ -121,12 +122,15 @@ def fit(
         Evolution: train on the model's own output (last step only), and with white noise of this relative size.
     symmetries
         Symmetries of the problem, such as ``["transpose", "flip-x"]`` (see `sciops.data.symmetry`): training samples
-        are moved by a random one, and predictions are averaged over all. They move nodes and leave components alone,
-        so with vector variables there are only shifts.
+        are moved by a random one, and predictions are averaged over all. Vectors and tensors that declare their
+        ``rank`` and ``components`` turn with them; with others of several components there are only shifts.
     accumulate
         Batches whose gradients are added up before a step.
     epochs, batch_size, learning_rate, weight_decay, loss, average, patience
         See `sciops.training.train`.
+    normalise
+        What the model sees: ``"standard"`` (mean 0, deviation 1), ``"range"`` ([-1, 1]), ``"log"`` (standard, of the
+        logarithm) or ``"none"``, for all variables or by variable as in ``{"a": "log"}``.
     validation, calibration
         Parts of the samples; calibration=0 gives no error band.
     seed
@@ -213,6 +217,7 @@ def fit(
         "symmetries": moves,
     }
     options = recorded(
+        **({} if normalise == "standard" else {"normalise": normalise}),
         model=model,
         modes=modes,
         width=width,
@@ -256,6 +261,13 @@ def fit(
     )
     train_set, validation_set = whole.subset(train_samples), whole.subset(validation_samples)
     check_symmetries(moves, whole)
+    changing = [channel.variable for channel in whole.parameter_channels if channel.frame is not None]
+    if evolve and changing:
+        raise InputError(
+            f"{whole.file}: the parameter {changing[0]!r} changes in time, and its next values would be unknown when "
+            f"the evolution is stepped; give numbers that stay, or a map"
+        )
+    kinds_of(whole, normalise)
     whole.check_finite()
     rollout = (
         Rollout(history=history, steps=steps, residual=residual, pushforward=pushforward, noise=noise)
@@ -265,6 +277,7 @@ def fit(
     statistics = training_statistics(train_set.astype(torch.float64), rollout)
     if dtype == torch.float32:
         check_float32(statistics, whole.file)
+    normalisers = normalisers_by_kind(train_set, statistics, rollout, normalise)
     variables = output_variables(ds, output_names, task=task)
     description = Description(
         inputs=input_names,
@@ -281,6 +294,12 @@ def fit(
         labels=labels_of(ds, (*input_names, *whole.parameters)),
         statistics=statistics,
         symmetries=moves,
+        tensors={
+            "x": whole.input_tensors,
+            "y": whole.output_tensors,
+            "parameters": whole.parameter_tensors,
+        },
+        masks=whole.mask_names,
         provenance=provenance
         | {"options": options, "split": [len(train_samples), len(validation_samples), len(calibration_samples)]},
     )
@@ -308,11 +327,9 @@ def fit(
         learning_rate=learning_rate,
         weight_decay=weight_decay,
         loss=loss,
-        input_normaliser=Normaliser.from_statistics(statistics.x),
-        output_normaliser=Normaliser.from_statistics(output_scale(train_set, statistics, rollout)),
-        parameter_normaliser=None
-        if statistics.parameters is None
-        else Normaliser.from_statistics(statistics.parameters),
+        input_normaliser=normalisers.x,
+        output_normaliser=normalisers.y,
+        parameter_normaliser=normalisers.parameters,
         rollout=rollout,
         symmetries=moves,
         average=average,

@@ -23,10 +23,15 @@ class RangeMonitor:
     def see(self, batch: dict[str, Tensor], first_sample: int) -> None:
         """Look at one batch, whose first item is sample `first_sample`."""
         for role, statistics in self._known.items():
-            if statistics is not None and role in batch:
-                self._compare(
-                    batch[role].double().flatten(2) if role == "x" else batch[role].double(), statistics, first_sample
-                )
+            if statistics is None or role not in batch:
+                continue
+            values = batch[role].double()
+            if role == "x":
+                if "mask" in batch:
+                    usual = statistics.mean.view(-1, *(1,) * (values.ndim - 2))
+                    values = torch.where(batch["mask"], values, usual)
+                values = values.flatten(2)
+            self._compare(values, statistics, first_sample)
 
     def _compare(self, values: Tensor, known: Statistics, first_sample: int) -> None:
         low, high = (values.amin(-1), values.amax(-1)) if values.ndim == 3 else (values, values)

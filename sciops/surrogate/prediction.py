@@ -173,16 +173,24 @@ def source_of(
         If a variable is missing, or the grid, the channels or the time step are others than in training.
     """
     evolve = description.task == "evolve" and (bool(outputs) or time_dim(ds) is not None)
+    known = description.masks if set(description.masks) <= set(map(str, ds.data_vars)) else ()
     data = FunctionDataset(
         ds if outputs else in_axis_order(ds, description),
         inputs=description.inputs,
         outputs=outputs,
         parameters=description.parameters,
+        mask=known or True,
         history=description.history if evolve else None,
         horizon=horizon,
         stride=description.stride if evolve else 1,
         dtype=torch.float64,
     )
+    if bool(data.mask_names) != bool(description.masks):
+        both = (", ".join(map(repr, names)) or "no mask" for names in (data.mask_names, description.masks))
+        raise DataError(
+            f"{data.file}: the fields have {next(both)}, and the surrogate was trained with {next(both)}; name the "
+            f"variable of the mask by the attribute mask of the inputs, or remove that attribute"
+        )
     check_grid(data.grid, description, data.file)
     check_frames(ds, description)
     check_channels(data, description)

@@ -8,11 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 import xarray as xr
 from torch import nn
 
 from sciops.data.conventions import origin, require_variable, time_dim
 from sciops.data.function_dataset import FunctionDataset
+from sciops.data.selection import Channel
 from sciops.data.symmetry import elements
 from sciops.errors import InputError, TrainingError
 from sciops.surrogate.saving import load
@@ -78,23 +80,39 @@ def checked_modes(modes: int | Sequence[int] | None) -> int | tuple[int, ...] | 
 
 
 def check_symmetries(symmetries: Sequence[str], data: FunctionDataset) -> None:
-    """Refuse symmetries that the grid does not have, or that would have to act on the components of a variable.
+    """Refuse symmetries that the grid does not have, or that would move components that are not said to be a vector.
 
     Raises
     ------
     InputError
-        If a name is unknown, or a variable with several components would be moved by other than a shift.
+        If a name is unknown, or a variable with several components that does not declare its rank would be moved by
+        other than a shift.
     DomainError
-        If the grid does not have one of them.
+        If the grid does not have one of them, or a vector lacks a component along an axis that is exchanged.
     """
-    elements(symmetries, data.grid)
+    group = elements(symmetries, data.grid)
+    known = (
+        (data.input_channels, data.input_tensors),
+        (data.output_channels, data.output_tensors),
+        (data.parameter_channels, data.parameter_tensors),
+    )
+    for channels, tensors in known:
+        declared = {number for each in tensors for number in each.channels}
+        if channels is not data.parameter_channels:
+            _check_components(symmetries, [c for number, c in enumerate(channels) if number not in declared])
+        for element in group:
+            element.turn(torch.zeros(1, len(channels)), tensors)
+
+
+def _check_components(symmetries: Sequence[str], channels: Sequence[Channel]) -> None:
     for name in symmetries:
-        for channel in (*data.input_channels, *data.output_channels):
+        for channel in channels:
             if any(channel.component) and not (name == "shift" or name.startswith("shift-")):
                 raise InputError(
                     f"symmetry {name!r} moves values between nodes and leaves the components of {channel.variable!r} "
-                    f"as they are, while those of a vector would be exchanged or change sign; leave it out, or, if "
-                    f"they are no vector, make each component a variable of its own"
+                    f"as they are, while those of a vector would be exchanged or change sign; leave it out, say which "
+                    f"axes they belong to (attributes rank and components), or, if they are no vector, make each "
+                    f"component a variable of its own"
                 )
 
 
@@ -144,6 +162,8 @@ def require_same(folder: Path, was: Mapping[str, Any], now: Mapping[str, Any]) -
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
     if value is None or isinstance(value, bool | str):
         return value
     if isinstance(value, numbers.Integral):

@@ -18,7 +18,9 @@ from sciops.training.metrics import relative_l2
 
 Choice = Literal["native", "interpolation"]
 Resolution = Literal["auto", "native", "interpolation"]
-Apply = Callable[[Tensor, Tensor | None], Tensor]
+Apply = Callable[..., Tensor]
+"""From inputs (batch, channel, *space), parameters or None, and a mask or nothing, to outputs."""
+
 _NODES_AT_ONCE = 1 << 20
 
 
@@ -133,7 +135,9 @@ def chosen(resolution: Resolution, policy: ResolutionPolicy, *, grid: Grid, trai
 def through(grid: Grid, training: Grid, apply: Apply) -> Apply:
     """The operator on `grid` that resamples to the training grid, applies there, and resamples back."""
 
-    def interpolated(x: Tensor, parameters: Tensor | None) -> Tensor:
+    def interpolated(x: Tensor, parameters: Tensor | None, mask: Tensor | None = None) -> Tensor:
+        if mask is not None:
+            raise InputError("masked fields are not interpolated to the training grid; use resolution='native'")
         return resample(apply(resample(x, grid, training), parameters), training, grid)
 
     return interpolated

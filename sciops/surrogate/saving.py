@@ -118,7 +118,7 @@ def load(path: str | Path, *, model: nn.Module | None = None, device: str = "cpu
     from sciops.surrogate.surrogate import Surrogate
 
     folder = _folder(Path(path).expanduser())
-    contents = _read_json(folder / _JSON)
+    contents, weights = _read_json(folder / _JSON), _tensors(folder / _WEIGHTS)
     with _reading(folder):
         description = Description.from_dict(contents["description"])
         elements(description.symmetries, description.grid)
@@ -131,9 +131,8 @@ def load(path: str | Path, *, model: nn.Module | None = None, device: str = "cpu
         operator = PhysicalOperator(
             _model(folder, contents["model"], model),
             rollout=rollout,
-            **{name: _normaliser(contents[name]) for name in _NORMALISERS},
+            **{name: _normaliser(contents[name], weights.get(f"{name}.mean")) for name in _NORMALISERS},
         )
-    weights = _tensors(folder / _WEIGHTS)
     dtypes = {value.dtype for value in weights.values() if value.is_floating_point()}
     operator.to(torch.float64 if dtypes == {torch.float64} else torch.float32)
     try:
@@ -154,7 +153,7 @@ def _contents(surrogate: Surrogate) -> dict[str, Any]:
     names: dict[str, Any] = {}
     for name in _NORMALISERS:
         normaliser = getattr(operator, name)
-        names[name] = None if normaliser is None else list(normaliser.names)
+        names[name] = None if normaliser is None else normaliser.description()
     return {
         "format": FORMAT,
         "model": _model_entry(operator.model),
@@ -231,11 +230,9 @@ def _band(folder: Path, description: Description) -> ConformalBand:
     return ConformalBand(scale, scores)
 
 
-def _normaliser(names: list[str] | None) -> Normaliser | None:
+def _normaliser(entry: list[str] | dict[str, Any] | None, like: Tensor | None) -> Normaliser | None:
     """A normaliser of the right size; its numbers come with the weights."""
-    if names is None:
-        return None
-    return Normaliser(torch.zeros(len(names), dtype=torch.float64), torch.ones(len(names), dtype=torch.float64), names)
+    return None if entry is None else Normaliser.blank(entry, like)
 
 
 def _folder(path: Path) -> Path:

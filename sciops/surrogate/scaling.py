@@ -2,25 +2,64 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import torch
 
 from sciops.data.function_dataset import FunctionDataset
-from sciops.data.statistics import DatasetStatistics, Statistics, statistics_of
-from sciops.errors import DataError
+from sciops.data.normalisation import Normalisers, kinds_of, logarithmic, pooled_frames
+from sciops.data.statistics import DatasetStatistics, Normaliser, Statistics, statistics_of
+from sciops.errors import DataError, InputError
 from sciops.surrogate.assessment import blocks
 from sciops.training.physical import Rollout
 
 _SMALLEST_SPREAD, _ROUNDING, _LARGEST = 1e-5, 1e-13, 1e18
 
 
-def training_statistics(train_set: FunctionDataset, rollout: Rollout | None) -> DatasetStatistics:
-    """Statistics of the training part; the frames of a variable share theirs, since a rollout feeds one to the next."""
-    found = statistics_of(train_set)
-    if rollout is None:
-        return found
-    x = found.x.pooled([(channel.variable, channel.component) for channel in train_set.input_channels])
-    y = found.y.pooled([(channel.variable, channel.component) for channel in train_set.output_channels])
-    return DatasetStatistics(x, y, found.parameters)
+def training_statistics(
+    train_set: FunctionDataset, rollout: Rollout | None, logarithm: Sequence[str] = ()
+) -> DatasetStatistics:
+    """Statistics of the training part (of the logarithm of some variables), inside of the masks.
+
+    The frames of a variable share theirs, since a rollout feeds one to the next.
+    """
+    found = statistics_of(train_set, logarithm=logarithm)
+    return found if rollout is None else pooled_frames(found, train_set)
+
+
+def normalisers_by_kind(
+    train_set: FunctionDataset, statistics: DatasetStatistics, rollout: Rollout | None, kinds: str | Mapping[str, str]
+) -> Normalisers:
+    """The normalisers of what goes into the network, and of what the network itself gives.
+
+    Raises
+    ------
+    InputError
+        If a kind or variable is unknown, or the logarithm of a change is asked for.
+    """
+    logarithm = logarithmic(train_set, kinds)
+    x, y, parameters = kinds_of(train_set, kinds)
+    if rollout is not None:
+        y = y[: train_set.out_channels // rollout.steps]
+        if rollout.residual and "log" in y:
+            raise InputError(
+                f"normalisation 'log' of the output {next(name for name in train_set.outputs if name in logarithm)!r}: "
+                f"the model gives its change, which has no logarithm; set residual=False or take another normalisation"
+            )
+    measured = training_statistics(train_set, rollout, logarithm) if logarithm else statistics
+    scale = first_frame(measured.y, len(y)) if "log" in y else output_scale(train_set, statistics, rollout)
+    return Normalisers(
+        Normaliser.from_statistics(measured.x, kind=x),
+        Normaliser.from_statistics(scale, kind=y),
+        None if measured.parameters is None else Normaliser.from_statistics(measured.parameters, kind=parameters),
+    )
+
+
+def first_frame(statistics: Statistics, channels: int) -> Statistics:
+    """The statistics of the first channels."""
+    columns = ("origin", "centre", "scatter", "minimum", "maximum")
+    parts = {column: getattr(statistics, column)[:channels] for column in columns}
+    return Statistics(statistics.names[:channels], statistics.count, **parts)
 
 
 def output_scale(train_set: FunctionDataset, statistics: DatasetStatistics, rollout: Rollout | None) -> Statistics:
@@ -35,7 +74,10 @@ def output_scale(train_set: FunctionDataset, statistics: DatasetStatistics, roll
         values = batch["y"][:, :channels]
         if rollout.residual:
             values = values - batch["x"][:, (rollout.history - 1) * channels : rollout.history * channels]
-        part = Statistics.of(values, names, origin=None if found is None else found.origin)
+        mask = batch.get("mask")
+        if mask is not None and not bool(mask.any()):
+            continue
+        part = Statistics.of(values, names, origin=None if found is None else found.origin, mask=mask)
         found = part if found is None else found.merge(part)
     assert found is not None
     return found

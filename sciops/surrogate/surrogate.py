@@ -138,6 +138,7 @@ class Surrogate:
         -------
         xarray.Dataset
             The output variables, with dimensions, coordinates and units of the file; attributes say how it was made.
+            Outside of a mask they are NaN.
 
         Warns
         -----
@@ -194,6 +195,8 @@ class Surrogate:
                 monitor.see(batch, start)
                 values = compute.run(apply, batch).numpy()
                 finite.see(values, start)
+                if "mask" in batch:
+                    values = np.where(batch["mask"].numpy(), values, np.nan)
                 parts: dict[str, NDArray[Any]] = {"": values}
                 if band is not None:
                     half = band.astype(values.dtype)
@@ -269,12 +272,12 @@ class Surrogate:
         band = self._band(coverage, count, source.grid)
         frames = count if evolve else 1
         result = Accumulator(source.grid, self._channel_names(source), evolve=evolve)
-        for prediction, target in self._pairs(source, count, choice, batch_size, device, precision):
+        for prediction, target, mask in self._pairs(source, count, choice, batch_size, device, precision):
             inside = None
             if band is not None:
                 inside = ((prediction - target).abs() <= torch.from_numpy(band)).flatten(1).all(dim=1)
             shape = (len(target), frames, -1, *source.grid.shape)
-            result.add(prediction.reshape(shape), target.reshape(shape), inside)
+            result.add(prediction.reshape(shape), target.reshape(shape), inside, mask)
         return result.result(coverage=coverage, resolution=choice)
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
@@ -304,7 +307,15 @@ class Surrogate:
 
         return save(self, Path(path), overwrite=overwrite)
 
-    def applied(self, x: Tensor, parameters: Tensor | None = None, *, grid: Grid, steps: int = 1) -> Tensor:
+    def applied(
+        self,
+        x: Tensor,
+        parameters: Tensor | None = None,
+        *,
+        grid: Grid,
+        steps: int = 1,
+        mask: Tensor | None = None,
+    ) -> Tensor:
         """The operator between physical tensors, averaged over the symmetries.
 
         Parameters
@@ -315,19 +326,23 @@ class Surrogate:
             The grid of x.
         steps
             Frames to predict, for an evolution.
+        mask
+            (batch, 1, *space) bool, where the fields are defined; the outputs are 0 elsewhere.
 
         Returns
         -------
         Tensor
             (batch, steps * channel, *space).
         """
-        return self._apply(self.operator, grid, steps=steps, choice="native")(x, parameters)
+        found = self._apply(self.operator, grid, steps=steps, choice="native")(x, parameters, mask)
+        return found if mask is None else torch.where(mask, found, 0.0)
 
     def compared(self, ds: xr.Dataset, *, samples: Tensor, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches of predictions and targets (b, steps * channel, *space) of some samples, from the first frames."""
         evolve = self.description.task == "evolve"
         source = source_of(ds, self.description, outputs=self.description.outputs, horizon=steps if evolve else None)
-        return self._pairs(source.subset(samples), steps, "native", 64, None, None)
+        pairs = self._pairs(source.subset(samples), steps, "native", 64, None, None)
+        return ((prediction, target) for prediction, target, _ in pairs)
 
     def _channel_names(self, source: FunctionDataset) -> tuple[str, ...]:
         names = source.output_names[: self.description.channels]
@@ -341,17 +356,20 @@ class Surrogate:
         batch_size: int,
         device: str | None,
         precision: str | None,
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Predictions and targets (b, frames*channel, *space) in float64; of an evolution from the first frames."""
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+        """Predictions and targets (b, frames*channel, *space) in float64, and the masks outside of which both are 0.
+
+        Those of an evolution begin with the first frames.
+        """
         firsts = range(0, len(source), source.windows)
         batch_size = block_size(batch_size, 3 * steps * self.description.channels * math.prod(source.grid.shape))
         compute = computing(self.operator, device, precision)
         apply = self._apply(compute.operator, source.grid, steps=steps, choice=choice)
         for batch in batches(source, firsts, batch_size, compute.dtype):
-            yield compute.run(apply, batch).double(), batch["y"]
+            yield compute.run(apply, batch).double(), batch["y"], batch.get("mask")
 
     def _apply(self, operator: PhysicalOperator, grid: Grid, *, steps: int, choice: Choice) -> Apply:
-        return served(operator, self.description.symmetries, grid, training=self.grid, steps=steps, choice=choice)
+        return served(operator, self.description, grid, steps=steps, choice=choice)
 
     def _band(self, coverage: float | None, frames: int, grid: Grid) -> NDArray[np.float64] | None:
         """Half the width of the band (frames * channel, *space) on `grid`; None where none is asked for."""

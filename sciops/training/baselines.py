@@ -202,7 +202,7 @@ def baseline_errors(
         batch = exact.batch(range(start, min(start + _BLOCK, len(exact))))
         for name, baseline in fitted.items():
             prediction = baseline.predict(batch["x"], batch.get("parameters"))
-            sums[name] += float(metric.per_sample(prediction, batch["y"]).sum())
+            sums[name] += float(metric.per_sample(prediction, batch["y"], batch.get("mask")).sum())
     return {name: total / len(exact) for name, total in sums.items()}
 
 

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from sciops.data.coarsening import Resolution
 from sciops.data.function_dataset import FunctionDataset
-from sciops.data.sampling import DistributedEpochSampler
-from sciops.data.symmetry import augment
+from sciops.data.loading import StreamLoader
+from sciops.data.sampling import DistributedEpochSampler, Request
+from sciops.data.symmetry import draw
 from sciops.errors import InputError
 
 
@@ -20,22 +22,22 @@ class _Batches(Dataset[dict[str, Tensor]]):
     """A data set indexed by whole batches, read once into memory if it is small."""
 
     def __init__(self, source: FunctionDataset, *, cache_bytes: int) -> None:
-        self.source: FunctionDataset | None = source
+        self.source = source
         self.items: dict[str, Tensor] | None = None
-        first = source.batch([0])
+        first = source.read([0])
         size = len(source) * sum(value.numel() * value.element_size() for value in first.values())
         if size <= cache_bytes:
-            self.items = source.batch(list(range(len(source))))
-            self.source = None
+            self.items = source.read(range(len(source)))
 
-    def __getitem__(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        if not indices:  # a process without a share of the last batch takes part with an item that does not count
-            return {**self[[0]], "padding": torch.tensor(True)}
+    def __getitem__(self, request: Sequence[int]) -> dict[str, Tensor]:
+        if not request:  # a process without a share of the last batch takes part with an item that does not count
+            alone = Request([0], getattr(request, "epoch", 0), getattr(request, "resolution", None))
+            return {**self[alone], "padding": torch.tensor(True)}
         if self.items is None:
-            assert self.source is not None
-            return self.source.batch(list(indices))
-        selection = torch.as_tensor(indices, dtype=torch.int64)
-        return {name: value.index_select(0, selection) for name, value in self.items.items()}
+            return self.source.batch(request)
+        selection = torch.as_tensor(request, dtype=torch.int64)
+        chosen = {name: value.index_select(0, selection) for name, value in self.items.items()}
+        return self.source.derived(chosen, getattr(request, "epoch", 0), getattr(request, "resolution", None))
 
 
 class OperatorData(lightning.LightningDataModule):
@@ -54,7 +56,11 @@ class OperatorData(lightning.LightningDataModule):
     seed
         Seed of the order and of the augmentation.
     symmetries
-        Names of the symmetries of the problem; each training item is moved by a random one.
+        Names of the symmetries of the problem; each training item is moved by a random one, with its mask, and the
+        components of vectors and tensors turn with it.
+    resolutions
+        Resolutions of which every training batch has one at random, a pure function of (seed, epoch, batch number);
+        none: that of the data set.
     workers
         Processes that read ahead, started by forkserver; 0 reads in the training process, and then a data set up to
         `cache_bytes` is kept in memory.
@@ -62,11 +68,15 @@ class OperatorData(lightning.LightningDataModule):
         Dtype of the fields and parameters in a batch.
     cache_bytes
         See `workers`.
+    chunk_buffer
+        Shuffle by chunks of the file, this many at a time, so that a compressed chunk is read while it is at hand;
+        None: all items are mixed.
 
     Raises
     ------
     InputError
-        Batch size below 1, or an empty data set.
+        Batch size below 1, an empty data set, a resolution that the data cannot be brought to, or symmetries of items
+        with query points, which are no longer on a grid.
 
     Examples
     --------
@@ -82,9 +92,11 @@ class OperatorData(lightning.LightningDataModule):
         batch_size: int,
         seed: int = 0,
         symmetries: Sequence[str] = (),
+        resolutions: Sequence[Resolution] = (),
         workers: int = 0,
         dtype: torch.dtype = torch.float32,
         cache_bytes: int = 2**28,
+        chunk_buffer: int | None = None,
     ) -> None:
         super().__init__()
         for name, data in (("training", train_set), ("validation", validation_set)):
@@ -94,10 +106,17 @@ class OperatorData(lightning.LightningDataModule):
             raise InputError(f"batch_size must be at least 1, got {batch_size}")
         if workers < 0:
             raise InputError(f"workers must be zero or more, got {workers}")
+        if chunk_buffer is not None and chunk_buffer < 1:
+            raise InputError(f"chunk_buffer must be at least 1 chunk, got {chunk_buffer}")
+        for resolution in resolutions:
+            train_set.check_resolution(resolution)
+        if symmetries and train_set.query is not None:
+            raise InputError("symmetries move whole fields, and query points are single nodes; leave one of them out")
         self.train_set, self.validation_set = train_set.astype(dtype), validation_set.astype(dtype)
         self.batch_size = min(batch_size, len(train_set))
         self.seed, self.symmetries = seed, tuple(symmetries)
-        self.workers, self.cache_bytes = workers, cache_bytes
+        self.resolutions = tuple(resolutions)
+        self.workers, self.cache_bytes, self.chunk_buffer = workers, cache_bytes, chunk_buffer
         self._position: dict[str, Any] | None = None
 
     @property
@@ -105,30 +124,32 @@ class OperatorData(lightning.LightningDataModule):
         return len(self.train_set) // self.batch_size
 
     def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
-        sampler = self._sampler(len(self.train_set), self.batch_size, shuffle=True)
+        sampler = self._sampler(self.train_set, self.batch_size, shuffle=True)
         if self._position is not None:
             sampler.load_state_dict(self._position)
         self._train_sampler = sampler
         return self._loader(self.train_set, sampler)
 
     def val_dataloader(self) -> DataLoader[dict[str, Tensor]]:
-        sampler = self._sampler(len(self.validation_set), 4 * self.batch_size, shuffle=False)
+        sampler = self._sampler(self.validation_set, 4 * self.batch_size, shuffle=False)
         return self._loader(self.validation_set, sampler)
 
     def on_after_batch_transfer(self, batch: dict[str, Tensor], dataloader_idx: int) -> dict[str, Tensor]:
         assert self.trainer is not None
         if not self.symmetries or not self.trainer.training:
             return batch
-        x, y = augment(
-            batch["x"],
-            batch["y"],
-            self.train_set.grid,
-            self.symmetries,
-            seed=self.seed,
-            epoch=self.trainer.current_epoch,
-            index=batch["index"],
-        )
-        return {**batch, "x": x, "y": y}
+        data = self.train_set
+        grid = data.grid.resized(*batch["x"].shape[2:])
+        drawn = draw(grid, self.symmetries, seed=self.seed, epoch=self.trainer.current_epoch, index=batch["index"])
+        moved = {
+            "x": drawn.apply(batch["x"], ends="nearest", tensors=data.input_tensors),
+            "y": drawn.apply(batch["y"], tensors=data.output_tensors),
+        }
+        if "parameters" in batch:
+            moved["parameters"] = drawn.turn(batch["parameters"], data.parameter_tensors)
+        if "mask" in batch:
+            moved["mask"] = drawn.apply_mask(batch["mask"])
+        return {**batch, **moved}
 
     def state_dict(self) -> dict[str, Any]:
         """Where the next batch stands: its epoch and its number there."""
@@ -141,22 +162,28 @@ class OperatorData(lightning.LightningDataModule):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._position = state_dict
 
-    def _sampler(self, items: int, size: int, *, shuffle: bool) -> DistributedEpochSampler:
+    def _sampler(self, data: FunctionDataset, size: int, *, shuffle: bool) -> DistributedEpochSampler:
         assert self.trainer is not None
         return DistributedEpochSampler(
-            items,
+            len(data),
             batch_size=size,
             seed=self.seed,
             shuffle=shuffle,
             drop_last=shuffle,
             rank=self.trainer.global_rank,
             world_size=self.trainer.world_size,
+            resolutions=self.resolutions if shuffle else (),
+            groups=data.groups // data.chunk_samples if shuffle and self.chunk_buffer is not None else None,
+            buffer=self.chunk_buffer or 1,
         )
 
     def _loader(self, data: FunctionDataset, sampler: DistributedEpochSampler) -> DataLoader[dict[str, Tensor]]:
         assert self.trainer is not None
-        return DataLoader(
-            _Batches(data, cache_bytes=0 if self.workers else self.cache_bytes),
+        batches = _Batches(data, cache_bytes=0 if self.workers else self.cache_bytes)
+        return StreamLoader(
+            batches,
+            prefetch=batches.items is None,
+            device=self.trainer.strategy.root_device,
             batch_size=None,
             sampler=sampler,
             num_workers=self.workers,

@@ -90,7 +90,8 @@ class RelativeL2(nn.Module):
     :math:`\|u\|^2 = \sum_i w_i u_i^2` with the quadrature weights of the domain, so one function has one norm
     at every resolution. A channel of a sample whose target is zero everywhere is measured against the constant
     field 1 instead. A mask, bool of shape (\*space) or (batch, 1 or channel, \*space), leaves out the nodes where it is
-    False, such as obstacles and land; values there may be NaN.
+    False, such as obstacles and land; values there may be NaN. Values (batch, channel, n) at query points bring their
+    own quadrature weights (batch, n) instead, see `sciops.data.queries.QueryPoints`.
 
     Parameters
     ----------
@@ -109,22 +110,29 @@ class RelativeL2(nn.Module):
         self.grid = grid
         self._roots: dict[tuple[object, ...], Tensor] = {}
 
-    def norm(self, values: Tensor, mask: Tensor | None = None) -> Tensor:
+    def norm(self, values: Tensor, mask: Tensor | None = None, weights: Tensor | None = None) -> Tensor:
         """The norm of each channel of values ``(batch, channel, *space)``: ``(batch, channel)``."""
+        if weights is not None:
+            found: Tensor = torch.linalg.vector_norm(values * _roots_of(values, weights), dim=2)
+            return found
         return self._l2(values if mask is None else torch.where(_mask_of(values, mask), values, 0.0))
 
-    def per_sample(self, prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+    def per_sample(
+        self, prediction: Tensor, target: Tensor, mask: Tensor | None = None, weights: Tensor | None = None
+    ) -> Tensor:
         """The relative error of each sample, averaged over channels: ``(batch,)``."""
         if prediction.shape != target.shape:
             raise InputError(f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)} differ in shape")
-        size = self.norm(target, mask)
+        size = self.norm(target, mask, weights)
         size = torch.where(size > 0, size, math.sqrt(self.grid.volume))
-        errors: Tensor = (self.norm(prediction - target, mask) / size).mean(dim=1)
+        errors: Tensor = (self.norm(prediction - target, mask, weights) / size).mean(dim=1)
         return errors
 
-    def forward(self, prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self, prediction: Tensor, target: Tensor, mask: Tensor | None = None, weights: Tensor | None = None
+    ) -> Tensor:
         """The mean relative error, a scalar, of two tensors ``(batch, channel, *space)``."""
-        return self.per_sample(prediction, target, mask).mean()
+        return self.per_sample(prediction, target, mask, weights).mean()
 
     def _domain_of(self, values: Tensor) -> Domain:
         shape = tuple(values.shape[2:])
@@ -183,8 +191,10 @@ class RelativeH1(RelativeL2):
             raise DomainError(f"the H1 norm needs a grid for its derivatives, got {grid!r}; take loss='l2'")
         super().__init__(grid)
 
-    def norm(self, values: Tensor, mask: Tensor | None = None) -> Tensor:
+    def norm(self, values: Tensor, mask: Tensor | None = None, weights: Tensor | None = None) -> Tensor:
         """The norm of each channel of values ``(batch, channel, *space)``: ``(batch, channel)``."""
+        if weights is not None:
+            raise InputError("the H1 norm needs whole fields, and these are values at query points; take loss='l2'")
         domain = self._domain_of(values)
         if not isinstance(domain, Grid):
             raise DomainError(f"the H1 norm needs a grid for its derivatives, got {domain!r}; take loss='l2'")
@@ -200,6 +210,16 @@ class RelativeH1(RelativeL2):
             parts.append(axis.extent * self._l2(slope))
         norm: Tensor = torch.linalg.vector_norm(torch.stack(parts), dim=0)
         return norm
+
+
+def _roots_of(values: Tensor, weights: Tensor) -> Tensor:
+    """The roots of the weights (batch, n) of values (batch, channel, n) at points."""
+    if values.ndim != 3 or weights.shape != (values.shape[0], values.shape[2]):
+        raise InputError(
+            f"the weights have shape {tuple(weights.shape)}, the values {tuple(values.shape)}; expected (batch, n) and "
+            f"(batch, channel, n)"
+        )
+    return weights.to(values).sqrt()[:, None]
 
 
 def _mask_of(values: Tensor, mask: Tensor) -> Tensor:

@@ -75,10 +75,11 @@ class OperatorModule(lightning.LightningModule):
     operator
         The operator; its model is what is trained.
     loss
-        ``loss(prediction, target) -> scalar``, a mean over the batch, of fields in their own units.
+        ``loss(prediction, target) -> scalar``, a mean over the batch, of fields in their own units. Where batches have
+        a mask it is given as ``mask=``, and the weights of query points as ``weights=``.
     metric
-        An object with ``per_sample(prediction, target) -> (batch,)``; its mean over all validation items is the
-        validation error.
+        An object with ``per_sample(prediction, target) -> (batch,)``, with the same arguments; its mean over all
+        validation items is the validation error.
     optimisation
         Optimiser, schedule and clipping.
     total_steps
@@ -105,7 +106,7 @@ class OperatorModule(lightning.LightningModule):
         self,
         operator: PhysicalOperator,
         *,
-        loss: Callable[[Tensor, Tensor], Tensor],
+        loss: Callable[..., Tensor],
         metric: RelativeL2,
         optimisation: Optimisation | None = None,
         total_steps: int = 1,
@@ -138,21 +139,21 @@ class OperatorModule(lightning.LightningModule):
         return prediction
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        x, target, parameters = batch["x"], batch["y"], batch.get("parameters")
+        x, target, parameters, mask = batch["x"], batch["y"], batch.get("parameters"), batch.get("mask")
         rollout = self.operator.rollout
         if rollout is None:
-            prediction = self.operator(x, parameters)
+            prediction = self.operator(x, parameters, mask=mask, query=batch.get("query"))
         elif rollout.pushforward:
             x = self._with_noise(x, batch["index"], rollout.noise)
             with torch.no_grad():
                 for _ in range(rollout.steps - 1):
-                    x = self.operator.shifted(x, self.operator(x, parameters))
-            prediction = self.operator(x, parameters)
+                    x = self.operator.shifted(x, self.operator(x, parameters, mask=mask))
+            prediction = self.operator(x, parameters, mask=mask)
             target = target[:, -prediction.shape[1] :]
         else:
             x = self._with_noise(x, batch["index"], rollout.noise)
-            prediction = self.operator.unroll(x, parameters, steps=rollout.steps)
-        loss = self.loss(prediction, target)
+            prediction = self.operator.unroll(x, parameters, steps=rollout.steps, mask=mask)
+        loss = self.loss(prediction, target, **_where(batch))
         return self._part_of_step(loss, batch_idx)
 
     def _part_of_step(self, loss: Tensor, batch_idx: int) -> Tensor:
@@ -190,14 +191,14 @@ class OperatorModule(lightning.LightningModule):
         self._validation_sum = torch.zeros(2, dtype=torch.float64, device=self.device)
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        x, target, parameters = batch["x"], batch["y"], batch.get("parameters")
+        x, target, parameters, mask = batch["x"], batch["y"], batch.get("parameters"), batch.get("mask")
         rollout = self.operator.rollout
         if rollout is None:
-            prediction = self.operator(x, parameters)
+            prediction = self.operator(x, parameters, mask=mask, query=batch.get("query"))
         else:
-            prediction = self.operator.unroll(x, parameters, steps=rollout.steps)
+            prediction = self.operator.unroll(x, parameters, steps=rollout.steps, mask=mask)
         if "padding" not in batch:
-            errors = self.metric.per_sample(prediction, target)
+            errors = self.metric.per_sample(prediction, target, **_where(batch))
             self._validation_sum += torch.stack([errors.sum().double(), torch.full_like(errors, 1).sum().double()])
 
     def on_validation_epoch_end(self) -> None:
@@ -262,6 +263,13 @@ class OperatorModule(lightning.LightningModule):
             f"learning rate {self.last.learning_rate:.3g}; train again with a lower learning_rate (now "
             f"{options.learning_rate:g}) or a smaller clip (now {options.clip:g})"
         )
+
+
+def _where(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Where a loss is measured: the weights of query points, which lie within the mask, or the mask; nothing else."""
+    if "weights" in batch:
+        return {"weights": batch["weights"]}
+    return {"mask": batch["mask"]} if "mask" in batch else {}
 
 
 def _blocks(module: nn.Module) -> Iterator[nn.Module]:

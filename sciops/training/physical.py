@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from sciops.errors import InputError
@@ -61,10 +61,14 @@ class Rollout:
 class PhysicalOperator(nn.Module):
     r"""The map :math:`x \mapsto N_y^{-1}(\mathrm{model}(N_x(x), N_p(p)))` between fields in their own units.
 
+    Under a mask the model sees 0 at the nodes outside, after normalisation; what it gives there means nothing.
+
     Parameters
     ----------
     model
-        ``model(x)``, or ``model(x, parameters)`` where there are parameters; x ``(batch, channel, *space)``.
+        ``model(x)``, or ``model(x, parameters)`` where there are parameters; x ``(batch, channel, *space)``. One that
+        is evaluated at points takes them as ``model(x, query=points)``, ``(batch, n, d)``, and gives
+        ``(batch, channel, n)``.
     input_normaliser, output_normaliser, parameter_normaliser
         Modules with ``forward`` and ``inverse``, or None for values used as they are.
     rollout
@@ -93,17 +97,19 @@ class PhysicalOperator(nn.Module):
         self.rollout = rollout
 
     def forward(
-        self, x: Float[Tensor, "batch channel *space"], parameters: Float[Tensor, "batch p"] | None = None
+        self,
+        x: Float[Tensor, "batch channel *space"],
+        parameters: Float[Tensor, "batch p"] | None = None,
+        *,
+        mask: Bool[Tensor, "batch 1 *space"] | None = None,
+        query: Float[Tensor, "batch n d"] | None = None,
     ) -> Float[Tensor, "batch out *space"]:
         """The prediction for physical x; with a rollout, the next frame."""
-        features = x if self.input_normaliser is None else self.input_normaliser(x)
-        output: Tensor
-        if parameters is None:
-            output = self.model(features)
-        else:
-            if self.parameter_normaliser is not None:
-                parameters = self.parameter_normaliser(parameters)
-            output = self.model(features, parameters)
+        features = self._features(x, mask)
+        arguments = [features]
+        if parameters is not None:
+            arguments.append(parameters if self.parameter_normaliser is None else self.parameter_normaliser(parameters))
+        output: Tensor = self.model(*arguments) if query is None else self.model(*arguments, query=query)
         if output.dtype in (torch.bfloat16, torch.float16):
             output = output.float()
         if self.output_normaliser is not None:
@@ -114,6 +120,17 @@ class PhysicalOperator(nn.Module):
             output = output + x[:, (self.rollout.history - 1) * channels : self.rollout.history * channels]
         return output
 
+    def _features(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Normalised x, 0 outside of the mask whatever stands there."""
+        if mask is None:
+            return x if self.input_normaliser is None else self.input_normaliser(x)
+        if self.input_normaliser is None:
+            return torch.where(mask, x, 0.0)
+        invert: Callable[[Tensor], Tensor] = self.input_normaliser.inverse  # type: ignore[assignment]
+        with torch.no_grad():
+            inert = invert(torch.zeros_like(x))  # has a normalised value and a gradient, unlike what may stand there
+        return torch.where(mask, self.input_normaliser(torch.where(mask, x, inert)), 0.0)
+
     def unroll(
         self,
         x: Float[Tensor, "batch channel *space"],
@@ -121,6 +138,7 @@ class PhysicalOperator(nn.Module):
         *,
         steps: int,
         step: Step | None = None,
+        mask: Bool[Tensor, "batch 1 *space"] | None = None,
     ) -> Float[Tensor, "batch frames *space"]:
         """`steps` frames ``(batch, steps*channel, *space)`` from x: the history, then channels that do not move.
 
@@ -134,8 +152,10 @@ class PhysicalOperator(nn.Module):
             Number of frames.
         step
             The map from x to the next frame; None is this operator.
+        mask
+            Where the fields are defined, for this operator.
         """
-        advance: Step = self if step is None else step
+        advance: Step = (lambda x, parameters: self(x, parameters, mask=mask)) if step is None else step
         frames = []
         for i in range(steps):
             frames.append(advance(x, parameters))

@@ -17,6 +17,7 @@ import lightning
 import torch
 from torch import Tensor, nn
 
+from sciops.data.coarsening import Resolution
 from sciops.data.function_dataset import FunctionDataset
 from sciops.errors import InputError, did_you_mean
 from sciops.training.callbacks import PatientStopping, WeightAverage
@@ -75,12 +76,13 @@ def train(
     accumulate: int = 1,
     learning_rate: float = 1e-3,
     weight_decay: float = 1e-4,
-    loss: str | Callable[[Tensor, Tensor], Tensor] = "l2",
+    loss: str | Callable[..., Tensor] = "l2",
     input_normaliser: nn.Module | None = None,
     output_normaliser: nn.Module | None = None,
     parameter_normaliser: nn.Module | None = None,
     rollout: Rollout | None = None,
     symmetries: Sequence[str] = (),
+    resolutions: Sequence[Resolution] = (),
     clip: float = 1.0,
     warmup: float = 0.1,
     average: float = 0.999,
@@ -121,7 +123,7 @@ def train(
     learning_rate, weight_decay, clip, warmup
         See `Optimisation`.
     loss
-        ``"l2"``, ``"h1"``, or a function of prediction and target in their own units.
+        ``"l2"``, ``"h1"``, or a function of prediction and target in their own units; see `OperatorModule` for masks.
     input_normaliser, output_normaliser, parameter_normaliser
         Modules with ``forward`` and ``inverse``, kept in the checkpoint; None uses fields as they are. A run that is
         resumed keeps the numbers of its checkpoint, whatever those of the modules passed then.
@@ -129,6 +131,8 @@ def train(
         None for a map, or how a trajectory is stepped; see `Rollout`.
     symmetries
         Symmetries of the problem, by which training items are moved at random.
+    resolutions
+        Resolutions of which every training batch has one at random; none: that of the data.
     average
         Decay of the averaged weights; see `WeightAverage`.
     patience
@@ -198,10 +202,11 @@ def train(
         batch_size=batch_size,
         seed=seed,
         symmetries=symmetries,
+        resolutions=resolutions,
         workers=workers,
         dtype=dtype,
     )
-    grid = train_set.grid
+    domain = train_set.domain
     operator = PhysicalOperator(
         model,
         input_normaliser=input_normaliser,
@@ -211,8 +216,8 @@ def train(
     ).to(dtype)
     module = OperatorModule(
         operator,
-        loss=losses[loss](grid) if isinstance(loss, str) else loss,
-        metric=RelativeL2(grid),
+        loss=losses[loss](domain) if isinstance(loss, str) else loss,
+        metric=RelativeL2(domain),
         optimisation=Optimisation(learning_rate=learning_rate, weight_decay=weight_decay, clip=clip, warmup=warmup),
         total_steps=epochs * math.ceil(data.batches_per_epoch / accumulate),
         validate_every=validate_every,
@@ -225,7 +230,7 @@ def train(
         "data": {
             "fingerprint": data_fingerprint,
             "items": [len(train_set), len(validation_set)],
-            "shape": [train_set.in_channels, train_set.out_channels, *grid.shape],
+            "shape": [train_set.in_channels, train_set.out_channels, *domain.shape],
         },
         "epochs": epochs,
         "batch_size": data.batch_size,
@@ -240,6 +245,7 @@ def train(
         "loss": loss if isinstance(loss, str) else type(loss).__name__,
         "rollout": None if rollout is None else asdict(rollout),
         "symmetries": list(symmetries),
+        **({"resolutions": [list(r) if isinstance(r, Sequence) else r for r in resolutions]} if resolutions else {}),
         "patience": patience,
         "validate_every": validate_every,
         "normalisers": [None if part is None else outline(part) for part in normalisers],

@@ -5,7 +5,6 @@ Run ``python tests/data/layout_table.py`` to write it into the page.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 import tempfile
@@ -25,7 +24,8 @@ KINDS = ("periodic", "closed", "cell", "left", "left (assumed)", "stretched", "p
 
 def layout_table() -> str:
     """The table in Markdown, one row for each layout."""
-    examples = _examples().EXAMPLES
+    from layout_examples import EXAMPLES as examples
+
     rows = {example.layout: {column: {} for column in COLUMNS[1:]} for example in examples}
     with tempfile.TemporaryDirectory() as folder:
         for example in examples:
@@ -35,7 +35,7 @@ def layout_table() -> str:
                 found = _row(ds)
             found["files"] = [f"`{example.suffix}`"]
             recognised = layouts.registry[example.layout]().detect(layouts.Contents(path)) is not None
-            found["detected"] = ["yes" if recognised else "declared by `dims=`"]
+            found["detected"] = ["yes" if recognised else "declared"]
             for column, words in found.items():
                 rows[example.layout][column].update(dict.fromkeys(words))
     lines = [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
@@ -87,14 +87,7 @@ def _joined(column: str, words: dict[str, None]) -> str:
     return ", ".join(sorted((word for word in words if word), key=lambda word: (rank.get(word, 99), word))) or "-"
 
 
-def _examples():
-    if "layout_examples" not in sys.modules:
-        spec = importlib.util.spec_from_file_location("layout_examples", Path(__file__).with_name("examples.py"))
-        sys.modules["layout_examples"] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules["layout_examples"])
-    return sys.modules["layout_examples"]
-
-
 if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
     before, _, after = PAGE.read_text().split(MARK)
     PAGE.write_text(f"{before}{MARK}\n{layout_table()}\n{MARK}{after}")

@@ -59,10 +59,11 @@ def test_missing_file_names_the_near_ones(native):
     one_line(error, "no such file, and no folder .*nowhere$")
 
 
-def test_folder(native):
+def test_folder_without_data(tmp_path):
+    (tmp_path / "notes.md").touch()
     with pytest.raises(DataError) as error:
-        open(native.parent)
-    one_line(error, r": a folder, not a file; it holds darcy\.h5$")
+        open(tmp_path)
+    one_line(error, r": a folder without data files; it holds notes\.md$")
 
 
 def test_not_a_path():

@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib.util
 import json
 import pickle
-import sys
 from pathlib import Path
 
+import layout_examples as examples
 import numpy as np
 import pytest
 import xarray as xr
@@ -17,10 +17,6 @@ from sciops.data.conventions import channel_dim, field_names, grid_of, space_dim
 from sciops.data.files import open, write
 from sciops.data.inference import axis_from_values
 from sciops.errors import InputError, LayoutError
-
-_spec = importlib.util.spec_from_file_location("layout_examples", Path(__file__).with_name("examples.py"))
-examples = sys.modules["layout_examples"] = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(examples)
 
 every_example = pytest.mark.parametrize("example", examples.EXAMPLES, ids=str)
 
@@ -187,7 +183,7 @@ def test_a_layout_refuses_the_files_of_others(layout, tmp_path):
 
 
 def test_layout_by_name(tmp_path):
-    path, _, _ = opened(examples.EXAMPLES[2], tmp_path)
+    path, _, _ = opened(next(e for e in examples.EXAMPLES if e.layout == "pdebench-1d"), tmp_path)
     assert open(path, "pdebench-1d").attrs["layout"] == "pdebench-1d"
     with pytest.raises(LayoutError, match=r"not of the layout 'fno-mat'; it holds t-coordinate \(5,\) float32"):
         open(path, "fno-mat")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import sys
-from pathlib import Path
 
 import h5py
+import layout_examples as examples
 import numpy as np
 import pytest
 import torch
@@ -17,12 +15,6 @@ from sciops.data.files import open
 from sciops.data.layouts import Contents
 from sciops.data.layouts._arrays import concatenated, flattened, stacked
 from sciops.errors import DataError, LayoutError, SciopsError, UnsafeFileError
-
-if "layout_examples" not in sys.modules:
-    _spec = importlib.util.spec_from_file_location("layout_examples", Path(__file__).with_name("examples.py"))
-    sys.modules["layout_examples"] = importlib.util.module_from_spec(_spec)
-    _spec.loader.exec_module(sys.modules["layout_examples"])
-examples = sys.modules["layout_examples"]
 
 on_hdf5 = [
     e for e in examples.EXAMPLES if e.suffix in (".h5", ".hdf5", ".out") and e.layout not in ("native", "declared")

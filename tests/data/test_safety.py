@@ -14,6 +14,7 @@ import pytest
 import torch
 import xarray as xr
 
+import sciops.data.safety
 from sciops.data.files import open
 from sciops.data.safety import is_pickle, scan_hdf5, walk_hdf5
 from sciops.errors import DataError, UnsafeFileError
@@ -185,6 +186,37 @@ def test_a_soft_link_alone_is_found(tmp_path):
         file["alias"] = h5py.SoftLink("/seen")
         names = [name for name, _ in walk_hdf5(file)]
     assert names == ["seen"]
+
+
+def test_one_walk_tells_what_h5py_tells(tmp_path, monkeypatch):
+    path = tmp_path / "many.h5"
+    with h5py.File(path, "w") as file:
+        file["named"] = np.dtype("f4")
+        for i in range(3):
+            group = file.create_group(f"{i}")
+            group.create_dataset("plain", data=np.ones((2, 3), "i2"))
+            group.create_dataset("big endian", data=np.ones((2, 3), ">f8"))
+            group.create_dataset("chunked", (4, 6), "f4", chunks=(2, 3), maxshape=(None, 6))
+            group.create_dataset("of a named type", (2,), file["named"])
+            group["text"], group["fixed"] = "one", np.array([b"one", b"other"])
+            group["truth"], group["complex"] = np.ones(2, bool), np.ones(2, "c16")
+            group["pair"] = np.ones(2, [("a", "i4"), ("b", "f8", (2,))])
+            group["nothing"] = h5py.Empty("f4")
+            group["scalar"] = 1.5
+    walked = []
+    examined = sciops.data.safety._examined
+    monkeypatch.setattr("sciops.data.safety._examined", lambda *given: walked.append(given[1]) or examined(*given))
+    with h5py.File(path) as file:
+        found = dict(walk_hdf5(file))
+        assert len(found) == 33
+        for name, each in found.items():
+            known = file[name]
+            assert (each.shape, each.dtype, each.chunks) == (known.shape or (), known.dtype, known.chunks)
+            assert h5py.check_string_dtype(each.dtype) == h5py.check_string_dtype(known.dtype)
+    assert sorted(walked) == sorted(found)
+    walked.clear()
+    open(path, dims={"0/plain": ("sample", "x")})
+    assert sorted(walked) == sorted(found)  # each object is looked at once
 
 
 def test_corrupt_hdf5_is_a_data_error(tmp_path):

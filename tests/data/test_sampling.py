@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from sciops.data.sampling import DistributedEpochSampler, epoch_order, split, stream_seed
+from sciops.data.sampling import DistributedEpochSampler, chunk_order, epoch_order, split, stream_seed
 from sciops.errors import DataError, InputError, TrainingError
 
 
@@ -114,6 +114,69 @@ def test_a_resumed_sampler_yields_exactly_the_remaining_batches(stop: int) -> No
     assert next(iter(resumed)) == epoch_order(67, 2, 4)[:8].tolist()
 
 
+def test_order_by_chunks_is_a_permutation_that_depends_on_seed_and_epoch_alone(generator: torch.Generator) -> None:
+    groups = torch.randint(-5, 40, (311,), generator=generator)
+    before = torch.get_rng_state()
+    order = chunk_order(groups, seed=3, epoch=5, buffer=4)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(order.sort().values, torch.arange(311))
+    torch.manual_seed(99)
+    assert torch.equal(order, chunk_order(groups, seed=3, epoch=5, buffer=4))
+    assert torch.equal(order, chunk_order(groups * 7 + 2, seed=3, epoch=5, buffer=4))  # labels mean nothing
+    assert not torch.equal(order, chunk_order(groups, seed=3, epoch=6, buffer=4))
+    assert not torch.equal(order, chunk_order(groups, seed=4, epoch=5, buffer=4))
+
+
+@pytest.mark.parametrize("buffer", [1, 3, 10, 50])
+def test_chunks_of_one_buffer_are_left_before_the_next_is_begun(buffer: int, generator: torch.Generator) -> None:
+    groups = (torch.arange(400) // 20)[torch.randperm(400, generator=generator)]
+    visited = groups[chunk_order(groups, seed=1, epoch=2, buffer=buffer)]
+    for block in visited.split(20 * buffer):
+        found, counts = block.unique(return_counts=True)
+        assert len(found) == min(buffer, 20, len(block) // 20) and bool((counts == 20).all())
+    if buffer > 1:  # within a buffer the chunks are mixed
+        assert len(visited[: 4 * buffer].unique()) > 1
+    firsts = [int(groups[chunk_order(groups, seed=1, epoch=epoch, buffer=buffer)[0]]) for epoch in range(60)]
+    assert len(set(firsts)) > 10
+
+
+@pytest.mark.parametrize("world_size", [2, 4])
+def test_batches_by_chunks_are_shared_and_resumed_as_any(world_size: int) -> None:
+    groups = torch.arange(96) // 8
+
+    def sampler(rank: int, world: int) -> DistributedEpochSampler:
+        options: dict[str, Any] = {"groups": groups, "buffer": 3, "rank": rank, "world_size": world}
+        made = DistributedEpochSampler(96, 12, seed=1, drop_last=True, **options)
+        made.set_epoch(2)
+        return made
+
+    alone = list(sampler(0, 1))
+    shares = [list(sampler(rank, world_size)) for rank in range(world_size)]
+    for k, batch in enumerate(alone):
+        assert list(itertools.chain(*(share[k] for share in shares))) == batch
+        assert len({item // 8 for item in batch}) <= 3
+    assert sorted(itertools.chain(*alone)) == list(range(96))
+    stopped = sampler(0, 1)
+    stopped.advance(3)
+    resumed = sampler(0, 1)
+    resumed.load_state_dict(stopped.state_dict())
+    assert list(resumed) == alone[3:]
+
+
+def test_another_way_to_shuffle_is_no_way_to_resume() -> None:
+    groups = torch.arange(20) // 5
+    state = DistributedEpochSampler(20, 4, groups=groups, buffer=2).state_dict()
+    assert all(isinstance(value, int) for value in state.values())
+    others = (DistributedEpochSampler(20, 4), DistributedEpochSampler(20, 4, groups=groups, buffer=3))
+    for other in (*others, DistributedEpochSampler(20, 4, groups=groups // 2, buffer=2)):
+        with pytest.raises(TrainingError, match=r"cannot resume the sample order: (buffer|groups) was"):
+            other.load_state_dict(state)
+    with pytest.raises(TrainingError, match="buffer was None and is now 2"):
+        DistributedEpochSampler(20, 4, groups=groups, buffer=2).load_state_dict(others[0].state_dict())
+    in_order = DistributedEpochSampler(20, 4, groups=groups, shuffle=False)
+    assert list(in_order) == list(DistributedEpochSampler(20, 4, shuffle=False))
+
+
 def test_state_is_plain_and_refuses_another_run() -> None:
     state = DistributedEpochSampler(20, 4, seed=1).state_dict()
     assert all(isinstance(value, int) for value in state.values())
@@ -129,6 +192,8 @@ def test_state_is_plain_and_refuses_another_run() -> None:
         ({"batch_size": 0}, "batch_size is 0"),
         ({"world_size": 0}, "world_size is 0"),
         ({"rank": 2, "world_size": 2}, "rank is 2"),
+        ({"buffer": 0}, "buffer is 0"),
+        ({"groups": torch.arange(9)}, r"groups have the shape \(9,\); expected the chunk of each of 10 items"),
         ({"batch_size": 5, "world_size": 2, "drop_last": True}, "5 items cannot be shared equally by 2"),
         ({"n": 7, "batch_size": 8, "world_size": 2, "drop_last": True}, "at most the 7 items"),
     ],
@@ -172,3 +237,46 @@ def test_split_refuses_too_few_samples() -> None:
     with pytest.raises(DataError, match="2 samples cannot be split into 3 parts"):
         split(2)
     assert [len(part) for part in split(2, (0.5, 0.5, 0))] == [1, 1, 0]
+
+
+def test_each_batch_has_one_resolution_drawn_from_seed_epoch_and_number_alone() -> None:
+    def made(**options: Any) -> DistributedEpochSampler:
+        chosen: dict[str, Any] = {"seed": 5, "drop_last": True, "resolutions": [16, [8, 8], [4, 4]], **options}
+        return DistributedEpochSampler(60, 4, **chosen)
+
+    def resolutions(sampler: DistributedEpochSampler) -> list[Any]:
+        return [request.resolution for request in sampler]  # type: ignore[attr-defined]
+
+    first = resolutions(made())
+    assert set(first) == {16, (8, 8), (4, 4)} and len(first) == 15
+    assert resolutions(made()) == first and list(made()) == list(made(resolutions=()))
+    assert [resolutions(made(rank=rank, world_size=2)) for rank in (0, 1)] == [first, first]
+    assert resolutions(made(seed=6)) != first
+    later = made()
+    later.set_epoch(3)
+    assert resolutions(later) != first and {request.epoch for request in later} == {3}  # type: ignore[attr-defined]
+    assert resolutions(made(resolutions=())) == [None] * 15
+
+    stopped = made()
+    stopped.advance(6)
+    resumed = made()
+    resumed.load_state_dict(stopped.state_dict())
+    assert resolutions(resumed) == first[6:]
+    for other in (made(resolutions=()), made(resolutions=[16])):
+        with pytest.raises(TrainingError, match="cannot resume the sample order: resolutions was"):
+            other.load_state_dict(stopped.state_dict())
+    with pytest.raises(TrainingError, match=r"resolutions was \[\] and is now|resolutions was None and is now"):
+        made().load_state_dict(made(resolutions=()).state_dict())
+
+
+def test_resolutions_are_drawn_uniformly() -> None:
+    sampler = DistributedEpochSampler(3000, 1, resolutions=[8, 16, 32])
+    drawn = torch.tensor([request.resolution for request in sampler])  # type: ignore[attr-defined]
+    counts = torch.stack([(drawn == size).sum() for size in (8, 16, 32)]).double()
+    assert float(((counts - 1000) ** 2 / 1000).sum()) < 18.4  # chi-square, 2 degrees of freedom, p = 1e-4
+
+
+def test_evaluation_keeps_its_query_points_in_every_epoch() -> None:
+    sampler = DistributedEpochSampler(8, 4, shuffle=False)
+    sampler.set_epoch(7)
+    assert {request.epoch for request in sampler} == {0}  # type: ignore[attr-defined]

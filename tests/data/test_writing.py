@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from sciops.data import writing
+from sciops.data import appending, copying
 from sciops.data.encoding import chunk_shape
 from sciops.data.files import StreamWriter, open, write
 from sciops.data.storage import StoredArray
@@ -177,7 +177,7 @@ def test_no_write_permission(ds, tmp_path, monkeypatch, error, message):
     def refuse(*args, **kwargs):
         raise error
 
-    monkeypatch.setattr(writing.h5netcdf, "File", refuse)
+    monkeypatch.setattr(appending.h5netcdf, "File", refuse)
     with pytest.raises(DataError, match=rf"run\.nc: not written, {message}") as caught:
         write(ds, tmp_path / "run.nc")
     assert "\n" not in str(caught.value)
@@ -198,9 +198,9 @@ def test_disk_full(ds, tmp_path, monkeypatch, error, moment):
         raise error
 
     target = {
-        "append": (writing.StreamWriter, "_checked_count"),
-        "close": (writing.h5netcdf.File, "close"),
-        "rename": (writing.os, "replace"),
+        "append": (appending.StreamWriter, "_checked_count"),
+        "close": (appending.h5netcdf.File, "close"),
+        "rename": (appending.os, "replace"),
     }[moment]
     monkeypatch.setattr(*target, refuse)
     with pytest.raises(DataError, match=r"run\.nc: not written, the disk is full.*; free space"):
@@ -221,31 +221,31 @@ def test_disk_full_for_real(tmp_path):
 
 
 def test_interrupt_inside_of_a_write(ds, tmp_path, monkeypatch):
-    sink_write = writing.Sink.write
-    monkeypatch.setattr(writing.Sink, "write", lambda self, data: sink_write(self, data) if self._stop() else 0)
+    sink_write = appending.Sink.write
+    monkeypatch.setattr(appending.Sink, "write", lambda self, data: sink_write(self, data) if self._stop() else 0)
 
     def stop(self):
         self._error = self._error or KeyboardInterrupt()
         return True
 
-    monkeypatch.setattr(writing.Sink, "_stop", stop, raising=False)
+    monkeypatch.setattr(appending.Sink, "_stop", stop, raising=False)
     with pytest.raises(KeyboardInterrupt):
         write(ds, tmp_path / "run.nc")
     nothing_left(tmp_path)
 
 
 def test_interrupt_leaves_nothing(ds, tmp_path, monkeypatch):
-    count = writing.StreamWriter._checked_count
-    monkeypatch.setattr(writing, "_BLOCK_BYTES", 1)
-    calls = []
+    monkeypatch.setattr(copying, "_BLOCK_BYTES", 1)
+    copy, calls = appending.copy_blocks, []
 
-    def interrupted(self, block):
-        calls.append(block)
-        if len(calls) == 4:
-            raise KeyboardInterrupt
-        return count(self, block)
+    def interrupted(*args):
+        for item in copy(*args):
+            calls.append(item)
+            if len(calls) == 40:
+                raise KeyboardInterrupt
+            yield item
 
-    monkeypatch.setattr(writing.StreamWriter, "_checked_count", interrupted)
+    monkeypatch.setattr(appending, "copy_blocks", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write(ds, tmp_path / "run.nc")
     nothing_left(tmp_path)
@@ -328,7 +328,7 @@ def test_streams_in_bounded_memory(tmp_path, monkeypatch):
     with h5py.File(path, "w") as file:
         file.create_dataset("u", shape, "f4", chunks=(1, 256, 256), fillvalue=1.5)
         file.create_dataset("still", (4096, 1024), "f4", fillvalue=2.5)
-    monkeypatch.setattr(writing, "_BLOCK_BYTES", 1 << 20)
+    monkeypatch.setattr(copying, "_BLOCK_BYTES", 1 << 20)
     ds = open(path, dims={"u": ("sample", "x", "y"), "still": ("p", "q")})
     sizes = []
     read = StoredArray._read

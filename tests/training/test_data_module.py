@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from sciops.data.function_dataset import FunctionDataset
 from sciops.data.sampling import epoch_order
 from sciops.errors import InputError, TrainingError
 from sciops.training.data_module import OperatorData
@@ -51,6 +52,21 @@ def test_any_number_of_workers_gives_the_same_batches(small: ModuleType) -> None
         assert len(read) == len(expected)
         for one, two in zip(expected, read, strict=True):
             assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+@pytest.mark.parametrize("cache_bytes", [0, 2**28])
+def test_batches_by_chunks_of_the_file(small: ModuleType, cache_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FunctionDataset, "chunk_samples", 4)
+    made = data_module(small, cache_bytes=cache_bytes, chunk_buffer=3)
+    read = batches(made)
+    assert len(read) == 4
+    for batch in read:  # a batch of 16 items may end one buffer of three chunks of four and begin the next ones
+        assert len((made.train_set.groups[batch["index"]] // 4).unique()) <= 9
+    parts = [batches(data_module(small, rank=rank, world=2, chunk_buffer=3)) for rank in (0, 1)]
+    for batch, first, second in zip(read, *parts, strict=True):
+        assert torch.equal(batch["index"], torch.cat([first["index"], second["index"]]))
+    with pytest.raises(InputError, match="chunk_buffer must be at least 1 chunk, got 0"):
+        data_module(small, chunk_buffer=0)
 
 
 def test_two_processes_share_each_global_batch(small: ModuleType) -> None:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import h5py
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from xarray.backends import BackendArray
+from xarray.core import indexing
 
 from sciops.data.layouts import Contents
 from sciops.data.layouts._hdf5 import texts, truth
 from sciops.data.storage import Entry
 from sciops.errors import LayoutError
 
-__all__ = ["Frame", "attribute", "axes", "below", "frame", "subgroups"]
+__all__ = ["Frame", "attribute", "axes", "below", "boundary_values", "frame", "mask_dims", "subgroups"]
 
 
 @dataclass(frozen=True)
@@ -163,3 +169,90 @@ def _matched(
         if len(wanted) == len(shape) and all(n in (None, size) for (_, n), size in zip(wanted, shape, strict=True)):
             return tuple(name for name, _ in wanted)
     return None
+
+
+def mask_dims(contents: Contents, path: str, found: Frame, dims: Sequence[str]) -> tuple[str, ...] | None:
+    """The axes of the mask of a boundary condition: its dimensions, after the samples where they differ; else None."""
+    if path not in contents.entries or not dims:
+        return None
+    shape, space = contents.entries[path].shape, tuple(found.space[dim] for dim in dims)
+    if shape == space:
+        return tuple(dims)
+    varies = len(shape) == len(space) + 1 and shape[1:] == space and found.n_samples in (None, shape[0])
+    return ("sample", *dims) if varies else None
+
+
+def boundary_values(
+    contents: Contents, group: str, found: Frame, dims: Sequence[str], mask: NDArray[np.bool_]
+) -> dict[str, xr.Variable]:
+    """The ``values`` that a boundary condition sets at the nodes of its mask, lazily, by the end of their name.
+
+    Values on the whole of one face have the dimensions of the face and its name in the attribute ``face``; on both
+    faces of an axis they are two variables, ``_lower`` and ``_upper``. Elsewhere they stand on all dimensions, 0 off
+    the mask, beside ``_nodes``, which is true at the nodes they are of.
+
+    Parameters
+    ----------
+    contents, group, found
+        The file, the group of the condition, the sizes of the file.
+    dims, mask
+        The dimensions of the condition, and its nodes.
+    """
+    path = f"{group}/values"
+    if path not in contents.entries or not contents.entries[path].numeric or not mask.any():
+        return {}
+    entry = contents.entries[path]
+    varying = [truth(attribute(contents.group_attributes(group), f"{name}_varying")) for name in ("sample", "time")]
+    lead = _leading(entry.shape[:-1], found, *varying) if entry.shape else None
+    if lead is None or entry.shape[-1] != int(mask.sum()):
+        return {}
+    places = np.full(mask.shape, -1)
+    places[mask] = np.arange(entry.shape[-1])
+    faces = {(axis, end): np.take(mask, end, axis=axis) for axis in range(mask.ndim) for end in (0, -1)}
+    whole = [key for key, face in faces.items() if face.all()]
+    if whole and sum(faces[key].size for key in whole) == int(mask.sum()) and len({axis for axis, _ in whole}) == 1:
+        result = {}
+        for axis, end in whole:
+            side = "lower" if end == 0 else "upper"
+            variable = _placed(contents.lazy(path), lead, [d for d in dims if d != dims[axis]], places.take(end, axis))
+            variable.attrs["face"] = [dims[axis], side]
+            result[f"_{side}" if len(whole) > 1 else ""] = variable
+        return result
+    return {"": _placed(contents.lazy(path), lead, dims, places), "_nodes": xr.Variable(tuple(dims), mask)}
+
+
+def _leading(shape: tuple[int, ...], found: Frame, sample: bool | None, time: bool | None) -> tuple[str, ...] | None:
+    """Names of the axes before the nodes: samples, times, both or none, as flags and sizes say."""
+    samples, times = found.n_samples in (None, *shape[:1]), shape[-1:] == (found.n_times,)
+    if not shape:
+        return ()
+    if len(shape) == 1 and samples and time is not True and sample is not False:
+        return ("sample",)
+    if len(shape) == 1 and times:
+        return ("time",)
+    return ("sample", "time") if len(shape) == 2 and samples and times else None
+
+
+def _placed(array: Any, lead: Sequence[str], dims: Sequence[str], places: NDArray[np.int64]) -> xr.Variable:
+    lazy = indexing.LazilyIndexedArray(_Placed(array, places))
+    return xr.Variable((*lead, *dims), lazy, {"role": "boundary"}, fastpath=True)
+
+
+class _Placed(BackendArray):
+    """A lazy array (..., n) whose last axis is laid out at places: number of the entry at each node, -1 for zero."""
+
+    def __init__(self, array: Any, places: NDArray[np.int64]) -> None:
+        self.array, self.places = array, places
+        self.shape = (*array.shape[:-1], *places.shape)
+        self.dtype = np.dtype(array.dtype)
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._read)
+
+    def _read(self, key: tuple[Any, ...]) -> Any:
+        lead = self.array.ndim - 1
+        names = [str(axis) for axis in range(self.array.ndim)]
+        rows = np.asarray(xr.Variable(names, self.array, fastpath=True)[(*key[:lead], slice(None))].values)
+        places = xr.Variable([str(axis) for axis in range(self.places.ndim)], self.places)[key[lead:]].values
+        values = rows[..., places] if math.prod(rows.shape) else np.zeros((*rows.shape[:-1], *places.shape), self.dtype)
+        return np.where(places >= 0, values, np.zeros((), self.dtype))

@@ -43,7 +43,9 @@ class Dedalus(Layout):
         for path in _tasks(contents):
             entry = contents.entries[path]
             if entry.shape[:1] != times:
-                raise LayoutError(f"{contents.path}: {path!r} has shape {entry.shape}, the file {times} times")
+                raise LayoutError(
+                    f"{contents.path}: {path!r} has shape {entry.shape}, the file {times} times; get the file anew"
+                )
             dims: list[str | None] = ["time"]
             for label, scale, size in zip(*scales[path], entry.shape[1:], strict=True):
                 if label in ("", "constant"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -16,7 +17,7 @@ from sciops.data.layouts import Contents, Layout, Options, register
 from sciops.data.layouts._arrays import flattened, negated
 from sciops.data.layouts._domain import mark_components, with_coordinates
 from sciops.data.layouts._hdf5 import boundary_text, one_line, scalars, texts
-from sciops.data.layouts._well import Frame, attribute, axes, below, frame, subgroups
+from sciops.data.layouts._well import Frame, attribute, axes, below, boundary_values, frame, mask_dims, subgroups
 from sciops.errors import LayoutError
 
 _LARGEST_MASK = 1 << 24
@@ -29,8 +30,9 @@ class TheWell(Layout):
     Boundary conditions of an axis become the attribute ``boundary_conditions`` of the fields they are about. An axis
     with the condition PERIODIC is periodic where its coordinates leave the upper end out. A mask over several axes
     that is true inside of the domain (an obstacle) becomes the mask variable ``mask_<name>``, true where there is no
-    obstacle; masks are looked at when opening. Where trajectories have different times, these are the coordinate
-    ``times`` (sample, time).
+    obstacle, of each sample where they differ; masks are looked at when opening. Values that a condition sets become
+    ``boundary_<name>``, on a face as `FunctionDataset` takes them by ``boundary=``. Where trajectories have different
+    times, these are the coordinate ``times`` (sample, time).
     """
 
     def detect(self, contents: Contents) -> str | None:
@@ -60,14 +62,18 @@ class TheWell(Layout):
                 )
         for name, value in _attributes(contents).items():
             ready.setdefault(name, xr.Variable((), np.asarray(value)))
-        masks = {name: mask for name, _, _, mask in conditions if mask is not None}
+        masks = {each.name: each.mask for each in conditions if each.mask is not None}
         for name, mask in masks.items():
             ready[f"mask_{name}"] = mask
         if len(masks) == 1:
             name, mask = next(iter(masks.items()))
             for variable in ready.values():
-                if set(mask.dims) <= {*variable.dims} and "role" not in variable.attrs:
+                if {*mask.dims} - {"sample"} <= {*variable.dims} and "role" not in variable.attrs:
                     variable.attrs["mask"] = f"mask_{name}"
+        for each in conditions:
+            for end, variable in each.values.items():
+                variable.attrs |= {"bc_type": each.kind, **({"fields": each.fields} if each.fields else {})}
+                ready[f"boundary_{each.name}{end}"] = variable
         used = {dim for variable in ready.values() for dim in variable.dims}
         coords, times = _coordinates(contents, found, conditions)
         coords = {dim: line for dim, line in coords.items() if dim in used}
@@ -78,7 +84,16 @@ class TheWell(Layout):
         return ds if times is None or "sample" not in ds.dims else with_coordinates(ds, {"times": times})
 
 
-_Condition = tuple[str, dict[str, str | tuple[str, str]], list[str], xr.Variable | None]
+@dataclass(frozen=True)
+class _Condition:
+    """A boundary condition: its name, type, faces by dimension, fields, mask of obstacles, and the values it sets."""
+
+    name: str
+    kind: str
+    faces: dict[str, str | tuple[str, str]]
+    fields: list[str]
+    mask: xr.Variable | None
+    values: dict[str, xr.Variable]
 
 
 def _field(contents: Contents, path: str, name: str, found: Frame, rank: int) -> xr.Variable:
@@ -125,7 +140,7 @@ def _coordinates(
         coords["time"] = line
     else:
         times = xr.Variable(("sample", "time"), contents.read(paths["time"]))
-    periodic = {dim for _, faces, _, _ in conditions for dim, kind in faces.items() if kind == "periodic"}
+    periodic = {dim for each in conditions for dim, kind in each.faces.items() if kind == "periodic"}
     for dim, size in found.space.items():
         values = one_line(contents, paths[dim.lower()], size)
         if values is None:
@@ -142,7 +157,7 @@ def _coordinates(
 
 
 def _conditions(contents: Contents, found: Frame) -> list[_Condition]:
-    """Of each boundary condition its name, the faces by dimension, its fields, and the mask of obstacles."""
+    """The boundary conditions of the file."""
     result: list[_Condition] = []
     for group in subgroups(contents, "boundary_conditions"):
         name = group.rpartition("/")[2]
@@ -153,14 +168,19 @@ def _conditions(contents: Contents, found: Frame) -> list[_Condition]:
         dims = dims or [dim for key, dim in known.items() if name.lower().startswith(f"{key}_")]
         fields = texts(attribute(attributes, "associated_fields"))
         path = f"{group}/mask"
-        shape = tuple(found.space[dim] for dim in dims)
-        held = path in contents.entries and contents.entries[path].shape == shape and len(dims) > 0
-        faces = {dim: _faces(contents, path if held else None, axis, kind) for axis, dim in enumerate(dims)}
+        held = mask_dims(contents, path, found, dims)
+        apart = 0 if held is None else len(held) - len(dims)
+        faces = {dim: _faces(contents, path if held else None, axis + apart, kind) for axis, dim in enumerate(dims)}
         mask = None
-        if held and len(dims) > 1 and kind not in ("periodic", "open") and _inside(contents, path):
-            mask = negated(contents.lazy(path), dims)
+        if held and len(dims) > 1 and kind not in ("periodic", "open") and _inside(contents, path, apart):
+            mask = negated(contents.lazy(path), held)
             mask.attrs["role"] = "mask"
-        result.append((name, {dim: face for dim, face in faces.items() if face is not None}, fields, mask))
+        values = {}
+        if held and not apart and kind != "periodic" and math.prod(contents.entries[path].shape) <= _LARGEST_MASK:
+            nodes = np.asarray(contents.lazy(path)).astype(bool)
+            values = boundary_values(contents, group, found, dims, nodes)
+        known_faces = {dim: face for dim, face in faces.items() if face is not None}
+        result.append(_Condition(name, kind, known_faces, fields, mask, values))
     return result
 
 
@@ -178,21 +198,21 @@ def _faces(contents: Contents, path: str | None, axis: int, kind: str) -> str | 
     return (kind if ends[0] else "", kind if ends[1] else "") if any(ends) else None
 
 
-def _inside(contents: Contents, path: str) -> bool:
+def _inside(contents: Contents, path: str, apart: int) -> bool:
     """Whether a mask is true away from the faces; a huge one is taken so without looking."""
     if math.prod(contents.entries[path].shape) > _LARGEST_MASK:
         return True
     mask = np.asarray(contents.lazy(path)).astype(bool)
-    return bool(mask[(slice(1, -1),) * mask.ndim].any())
+    return bool(mask[(slice(None),) * apart + (slice(1, -1),) * (mask.ndim - apart)].any())
 
 
 def _attach(variable: xr.Variable, name: str, conditions: Sequence[_Condition]) -> None:
     """Set the boundary conditions of a field along its dimensions; several of one axis fill each other's free ends."""
     merged: dict[str, str | tuple[str, str]] = {}
-    for _, faces, fields, _ in conditions:
-        if fields and name not in fields:
+    for condition in conditions:
+        if condition.fields and name not in condition.fields:
             continue
-        for dim, face in faces.items():
+        for dim, face in condition.faces.items():
             before = merged.get(dim)
             if dim not in variable.dims:
                 continue

@@ -126,7 +126,10 @@ def npy_that_is_a_pickle(path, rng):
 @hostile(CASES, "a.npz", sums=PAIR)
 def npz_with_names_of_other_places(path, rng):
     stored = npy((3, 8)) + U.tobytes()
-    members(path, {"../../x.npy": stored, "/etc/y\n.npy": stored, "x.npy": stored, "y.npy": stored, "n" * 9999 + ".npy": stored})
+    members(
+        path,
+        {"../../x.npy": stored, "/etc/y\n.npy": stored, "x.npy": stored, "y.npy": stored, "n" * 9999 + ".npy": stored},
+    )
 
 
 @hostile(CASES, "a.npz", "encrypted|password|truncated or corrupt")
@@ -163,7 +166,7 @@ def npz_of_ten_thousand_arrays(path, rng):
     members(path, {f"a{i}.npy": npy((1,)) + bytes(8) for i in range(10_000)})
 
 
-@hostile(CASES, "a.npz", "neither .npz nor .pt|pickle")
+@hostile(CASES, "a.npz", "neither .npz")
 def zip_with_other_things(path, rng):
     members(path, {"x.txt": b"1 2 3", "../../etc/cron.d/x": b"* * * * *"})
 
@@ -195,8 +198,21 @@ def tensor_of_one_value_repeated(path, rng):
 
 @hostile(CASES, "a.pt", "sparse")
 def sparse_tensor_of_huge_shape(path, rng):
-    size = (10**5, 10**5)
-    torch.save({"x": torch.sparse_coo_tensor([[0], [0]], [1.0], size), "y": torch.zeros(3, 8)}, path)
+    sparse = torch.sparse_coo_tensor([[0], [0]], [1.0], (10**5, 10**5), check_invariants=True)
+    torch.save({"x": sparse, "y": torch.zeros(3, 8)}, path)
+
+
+@hostile(CASES, "a.pt", "truncated or corrupt")
+def sparse_tensor_with_indices_outside(path, rng):
+    places = torch.tensor([[0, 10**9], [0, 5]])
+    sparse = torch.sparse_coo_tensor(places, torch.ones(2), (30, 30), check_invariants=False)
+    torch.save({"x": sparse, "y": torch.zeros(30, 30)}, path)
+
+
+@hostile(CASES, "a.pt", sums={"x": 6.0, "y": 0.0})
+def sparse_tensor_that_is_right(path, rng):
+    sparse = torch.sparse_coo_tensor([[0, 2], [1, 7]], [1.0, 5.0], (3, 8), check_invariants=True)
+    torch.save({"x": sparse, "y": torch.zeros(3, 8)}, path)
 
 
 @hostile(CASES, "a.pt")
@@ -217,15 +233,15 @@ def a_hundred_thousand_numbers(path, rng):
     torch.save({"x": torch.zeros(3, 8), "y": torch.zeros(3, 8), "history": [0.5] * 100_000}, path)
 
 
-@hostile(CASES, "a.pt")
+@hostile(CASES, "a.pt", "is packed, which torch does not read")
 def tensors_packed_again(path, rng):
-    """Storage that unpacks to a gigabyte, in an archive that torch would not write."""
+    """Storage that unpacks to more than it should, in an archive that torch would not write."""
     whole = path.with_name("whole.pt")
     torch.save({"x": torch.zeros(8, 4), "y": torch.zeros(8, 4)}, whole)
     with zipfile.ZipFile(whole) as old, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
         for name in old.namelist():
             content = old.read(name)
-            new.writestr(name, bytes(1 << 28) if "/data/" in name else content)
+            new.writestr(name, bytes(1 << 26) if "/data/" in name else content)
 
 
 @hostile(CASES, "a.pt")

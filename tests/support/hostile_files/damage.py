@@ -13,6 +13,8 @@ from hostile_files.base import Hostile
 def _damaged(example: Example, *, cut: bool):
     def write(path: Path, rng: np.random.Generator) -> None:
         example.write(path, rng)
+        if path.is_dir():
+            path = rng.choice(sorted(file for file in path.rglob("*") if file.is_file() and file.stat().st_size))
         content = bytearray(path.read_bytes())
         if cut:
             del content[int(rng.integers(1, len(content))) :]
@@ -27,8 +29,8 @@ def _damaged(example: Example, *, cut: bool):
 
 def _cases():
     for cut in (True, False):
-        for example in EXAMPLES:
-            name = f"{'cut' if cut else 'changed'}_{example.layout}_{example.write.__name__}"
+        for number, example in enumerate(EXAMPLES):
+            name = f"{'cut' if cut else 'changed'}_{number}_{example.layout}_{example.write.__name__}"
             yield Hostile(name, f"a{example.suffix}", _damaged(example, cut=cut))
 
 

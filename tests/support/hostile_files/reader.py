@@ -1,7 +1,7 @@
 """Writes hostile files and reads each through, in a process of its own: ``python -m hostile_files.reader folder seed``.
 
-Before each file a line with its name goes out, after it a line of JSON: how every stage ended, seconds of the processor,
-and growth of memory. Whoever waits for the lines sees which file hangs or ends the process.
+Before each file a line with its name goes out, after it a line of JSON: how every stage ended, seconds of the
+processor, and growth of memory. Whoever waits for the lines sees which file hangs or ends the process.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 from hostile_files import CASES, EXECUTED, SECRET, Hostile
 from sciops.cli import main
 from sciops.data import FunctionDataset, open
-from sciops.data.conventions import field_names
+from sciops.data.conventions import domain_of, field_names
 from sciops.data.summary import summarise
 from sciops.errors import SciopsError
 
@@ -41,6 +41,7 @@ def write(case: Hostile, folder: Path, seed: int) -> Path:
 
 def read(case: Hostile, path: Path) -> dict[str, Any]:
     """Open a file, make a data set of its first field, read a batch, and show `sciops info`: how each stage ended."""
+    options = {key: path.with_name(name) if key == "declaration" else name for key, name in case.options.items()}
     ends: dict[str, Any] = {}
     leaks: list[str] = []
 
@@ -75,13 +76,16 @@ def read(case: Hostile, path: Path) -> dict[str, Any]:
         if str(SECRET) in shown.getvalue():
             leaks.append("info")
 
-    ds = stage("open", lambda: open(path, **case.options))
+    ds = stage("open", lambda: open(path, **options))
     if ds is not None:
         if case.sums is not None:
             ends["sums"] = {name: float(ds[name].values.sum()) for name in case.sums}
         if field_names(ds):
+            stage("domain", lambda: [domain_of(ds, name) for name in field_names(ds)])
+            stage("values", lambda: [ds[name].values for name in field_names(ds)])
             stage("batch", batch)
-    stage("info", info)
+    if ds is not None or not case.options:
+        stage("info", info)
     if ds is not None:
         ds.close()
     return {"ends": ends, "leaks": leaks, "executed": any(path.parent.glob(f"**/{EXECUTED}"))}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from hostile_files.base import Hostile, hostile
 
 CASES: list[Hostile] = []
@@ -84,5 +83,3 @@ def frames_in_great_numbers(path, rng):
 @hostile(CASES, "a.txt")
 def random_text(path, rng):
     path.write_text("% " + "".join(map(chr, rng.integers(32, 127, 3000))) + "\n1 2 3\n")
-
-

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
+
 from layout_examples.base import Arrays, Example, Expected
 
 

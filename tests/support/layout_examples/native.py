@@ -50,8 +50,67 @@ def declared_groups(path: Path, rng: np.random.Generator) -> Expected:
     return Expected(variables, kinds, sample_dim="run", time=np.arange(4.0), options=options)
 
 
+_DECLARATION = """\
+variables:
+  velocity:
+    path: out/v
+    dims: [run, frame, x, y, channel_velocity]
+    channels: [x, y]
+    units: m/s
+    boundary_conditions: {y: [wall, open]}
+    mask: solid
+  pressure: {path: out/p, dims: [run, frame, x, y, null]}
+  solid: {path: mask, dims: [x, y], role: mask}
+coordinates:
+  x: {path: grid/x, units: m}
+  y: {lower: 0.0, upper: 2.0, kind: closed, units: m}
+  frame: [0.0, 0.5, 1.0]
+sample_dim: run
+time_dim: frame
+kinds: {x: periodic}
+parameters:
+  nu: {path: nu, units: m2/s}
+  density: {attribute: out/rho}
+  gravity: 9.81
+boundary_conditions: {x: periodic}
+"""
+
+
+def declared_yaml(path: Path, rng: np.random.Generator) -> Expected:
+    """Everything that a declaration can say; the declaration is beside the file."""
+    v, p, nu = rng.normal(size=(3, 3, 8, 6, 2)), rng.normal(size=(3, 3, 8, 6, 1)).astype("f4"), rng.normal(size=(3, 1))
+    solid = rng.random((8, 6)) > 0.2
+    with h5py.File(path, "w") as file:
+        file["out/v"], file["out/p"], file["nu"], file["grid/x"] = v, p, nu, np.arange(8) / 8
+        file["mask"], file["out"].attrs["rho"] = solid, 1000.0
+    path.with_suffix(".yaml").write_text(_DECLARATION)
+    variables: Arrays = {
+        "velocity": (("run", "frame", "channel_velocity", "x", "y"), v.transpose(0, 1, 4, 2, 3)),
+        "pressure": (("run", "frame", "x", "y"), p[..., 0]),
+        "solid": (("x", "y"), solid),
+        "nu": (("run",), nu[:, 0]),
+        "density": ((), np.array(1000.0)),
+        "gravity": ((), np.array(9.81)),
+    }
+    return Expected(
+        variables,
+        {"x": "periodic", "y": "closed"},
+        sample_dim="run",
+        time=np.array([0, 0.5, 1.0]),
+        options={"declaration": path.with_suffix(".yaml")},
+        conditions={
+            "velocity": {"y": ["wall", "open"]},
+            "pressure": {"x": "periodic"},
+        },
+        components={"velocity": (1, ["x", "y"])},
+        coordinates={"y": np.linspace(0, 2, 6)},
+        attributes={"velocity": {"units": "m/s", "mask": "solid"}, "nu": {"units": "m2/s"}, "solid": {"role": "mask"}},
+    )
+
+
 EXAMPLES = [
     Example("native", ".nc", native),
     Example("native", ".h5", native_transposed),
     Example("declared", ".h5", declared_groups),
+    Example("declared", ".h5", declared_yaml),
 ]
