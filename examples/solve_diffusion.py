@@ -1,4 +1,4 @@
-"""Solve flow through a random medium: what is taken and why, several preconditioners, a gradient, a failure that is named.
+"""Solve flow through a random medium: what is taken and why, preconditioners, a gradient, a failure that is named.
 
     python examples/solve_diffusion.py
 

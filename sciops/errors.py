@@ -38,6 +38,14 @@ class TrainingError(SciopsError):
     """Training cannot go on: a loss that is not finite, a run folder that does not fit."""
 
 
+class SolverError(SciopsError):
+    """A solver has no answer: the message says which system failed, why, what to do; `solution` has what there is."""
+
+    def __init__(self, message: str, solution: object = None) -> None:
+        super().__init__(message)
+        self.solution = solution
+
+
 class MissingDependencyError(SciopsError, ImportError):
     """An optional library is needed; the message names the extra that installs it."""
 

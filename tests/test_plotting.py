@@ -4,8 +4,8 @@ import pytest
 import xarray as xr
 
 from sciops import plotting
-from sciops.data.axis import Axis
 from sciops.data.conventions import coordinate
+from sciops.data.domains.axis import Axis
 from sciops.errors import DataError, InputError
 
 

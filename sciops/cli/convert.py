@@ -28,8 +28,8 @@ sciops convert burgers.h5 burgers.hdf5 --to pdebench-1d --rename u=tensor --drop
 
 def command(words: Sequence[str]) -> Command:
     """The command for these words."""
-    from sciops.data.filters import COMPRESSIONS
-    from sciops.data.writers import registry
+    from sciops.data.reading.filters import COMPRESSIONS
+    from sciops.data.writing.writers import registry
 
     options = [
         Option("file", Path, positional=True, help="Data file, Zarr store, folder, or a pattern in quotes."),
@@ -65,8 +65,8 @@ def command(words: Sequence[str]) -> Command:
 
 def _run(call: Invocation) -> None:
     from sciops.data import write
-    from sciops.data.filters import Compression
-    from sciops.data.writing import layout_for
+    from sciops.data.reading.filters import Compression
+    from sciops.data.writing.write_dataset import layout_for
 
     values = call.values
     out, overwrite = values["out"], values["overwrite"]

@@ -33,7 +33,7 @@ def command(words: Sequence[str]) -> Command:
 
 
 def _run(call: Invocation) -> None:
-    from sciops.data.summary import summarise
+    from sciops.data.reading.summary import summarise
 
     plot = call.values["plot"]
     if plot is not None:

@@ -6,17 +6,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 _NAMES = {
-    "Axis": "sciops.data.axis",
-    "CurvilinearGrid": "sciops.data.curvilinear",
-    "Declaration": "sciops.data.declaration",
-    "Field": "sciops.data.field",
-    "FunctionDataset": "sciops.data.function_dataset",
-    "Grid": "sciops.data.domain",
-    "Mesh": "sciops.data.mesh",
-    "Normaliser": "sciops.data.statistics",
-    "PointCloud": "sciops.data.points",
-    "Statistics": "sciops.data.statistics",
-    "StreamWriter": "sciops.data.appending",
+    "Axis": "sciops.data.domains.axis",
+    "CurvilinearGrid": "sciops.data.domains.curvilinear",
+    "Declaration": "sciops.data.reading.declaration",
+    "Field": "sciops.data.domains.field",
+    "FunctionDataset": "sciops.data.functions.function_dataset",
+    "Grid": "sciops.data.domains.domain",
+    "Mesh": "sciops.data.domains.mesh",
+    "Normaliser": "sciops.data.functions.statistics",
+    "PointCloud": "sciops.data.domains.points",
+    "Statistics": "sciops.data.functions.statistics",
+    "StreamWriter": "sciops.data.writing.appending",
     "open": "sciops.data.files",
     "write": "sciops.data.files",
 }
@@ -39,17 +39,17 @@ __all__ = [
 
 if TYPE_CHECKING:
     from sciops.data import random
-    from sciops.data.appending import StreamWriter
-    from sciops.data.axis import Axis
-    from sciops.data.curvilinear import CurvilinearGrid
-    from sciops.data.declaration import Declaration
-    from sciops.data.domain import Grid
-    from sciops.data.field import Field
+    from sciops.data.writing.appending import StreamWriter
+    from sciops.data.domains.axis import Axis
+    from sciops.data.domains.curvilinear import CurvilinearGrid
+    from sciops.data.reading.declaration import Declaration
+    from sciops.data.domains.domain import Grid
+    from sciops.data.domains.field import Field
     from sciops.data.files import open, write
-    from sciops.data.function_dataset import FunctionDataset
-    from sciops.data.mesh import Mesh
-    from sciops.data.points import PointCloud
-    from sciops.data.statistics import Normaliser, Statistics
+    from sciops.data.functions.function_dataset import FunctionDataset
+    from sciops.data.domains.mesh import Mesh
+    from sciops.data.domains.points import PointCloud
+    from sciops.data.functions.statistics import Normaliser, Statistics
 
 
 def __getattr__(name: str) -> Any:

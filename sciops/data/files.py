@@ -10,15 +10,15 @@ from typing import Any
 import xarray as xr
 
 from sciops.data import layouts
-from sciops.data.assembly import Dims, Options, finish
-from sciops.data.axis import Axis, Kind
-from sciops.data.bounds import check_declared
-from sciops.data.containers import reading
-from sciops.data.declaration import Declaration
-from sciops.data.paths import data_files
-from sciops.data.shards import join
-from sciops.data.storage import Contents
-from sciops.data.writing import StreamWriter, write
+from sciops.data.reading.assembly import Dims, Options, finish
+from sciops.data.domains.axis import Axis, Kind
+from sciops.data.reading.bounds import check_declared
+from sciops.data.reading.containers import reading
+from sciops.data.reading.declaration import Declaration
+from sciops.data.reading.paths import data_files
+from sciops.data.reading.shards import join
+from sciops.data.reading.storage import Contents
+from sciops.data.writing.write_dataset import StreamWriter, write
 from sciops.errors import InputError
 
 __all__ = ["StreamWriter", "open", "write"]
@@ -59,7 +59,7 @@ def open(
     kinds
         Kinds of axes by dimension, such as ``{"x": "periodic"}``, which coordinates alone do not tell.
     declaration
-        All that there is to say about a file of no known layout: a `sciops.data.declaration.Declaration`, or the YAML
+        All that there is to say about a file of no known layout: a `sciops.data.reading.declaration.Declaration`, or the YAML
         file that holds one.
     trust_links
         Follow external links, external storage and virtual data sets of an HDF5 file.

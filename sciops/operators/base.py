@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
 
-from sciops.data.domain import Grid
+from sciops.data.domains.domain import Grid
 from sciops.errors import InputError, did_you_mean
 from sciops.registry import Registry
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu
 
-from sciops.data.domain import Grid
+from sciops.data.domains.domain import Grid
 from sciops.errors import InputError
 from sciops.kernels.fourier import FourierAxis
 from sciops.layers.embeddings import coordinate_channels, coordinate_count

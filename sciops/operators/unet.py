@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor, nn
 
-from sciops.data.domain import Grid
+from sciops.data.domains.domain import Grid
 from sciops.errors import InputError
 from sciops.layers.convolution import ConvNeXtBlock, Double, Halve
 from sciops.layers.pointwise import PointwiseLinear

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from sciops.data.domain import Grid
-from sciops.data.symmetry import elements
+from sciops.data.domains.domain import Grid
+from sciops.data.functions.symmetry import elements
 from sciops.errors import DomainError, InputError, ModelError, did_you_mean
 from sciops.surrogate.description import Description
 from sciops.surrogate.resolution import Apply, Choice, through

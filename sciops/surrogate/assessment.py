@@ -9,7 +9,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from sciops.data.function_dataset import FunctionDataset
+from sciops.data.functions.function_dataset import FunctionDataset
 from sciops.errors import TrainingError
 from sciops.surrogate.calibration import ConformalBand
 from sciops.surrogate.prediction import block_size, steps_in

@@ -12,8 +12,8 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sciops.data.domain import Grid
-from sciops.data.interpolation import resample
+from sciops.data.domains.domain import Grid
+from sciops.data.domains.interpolation import resample
 from sciops.errors import InputError
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import xarray as xr
 
 from sciops.data.conventions import origin, time_dim
-from sciops.data.domain import Grid
-from sciops.data.function_dataset import FunctionDataset
+from sciops.data.domains.domain import Grid
+from sciops.data.functions.function_dataset import FunctionDataset
 from sciops.errors import DataError
 from sciops.surrogate.description import Description, labels_of, units_of
 

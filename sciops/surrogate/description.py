@@ -16,10 +16,10 @@ import torch
 import xarray as xr
 
 from sciops.data.conventions import channel_dim, origin, sample_dim, time_dim
-from sciops.data.domain import Grid
-from sciops.data.function_dataset import FunctionDataset
-from sciops.data.statistics import DatasetStatistics, Statistics
-from sciops.data.tensors import TensorChannels
+from sciops.data.domains.domain import Grid
+from sciops.data.functions.function_dataset import FunctionDataset
+from sciops.data.functions.statistics import DatasetStatistics, Statistics
+from sciops.data.functions.tensors import TensorChannels
 from sciops.errors import DataError, ModelError
 
 Task = Literal["map", "evolve"]

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
-from sciops.data.domain import Grid
+from sciops.data.domains.domain import Grid
 from sciops.training.metrics import (
     energy_spectrum,
     error_by_time,

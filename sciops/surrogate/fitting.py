@@ -14,10 +14,10 @@ from rich.console import Console
 from torch import nn
 
 from sciops.data.files import open as open_file
-from sciops.data.function_dataset import FunctionDataset
-from sciops.data.normalisation import kinds_of
-from sciops.data.sampling import split
-from sciops.data.selection import variable_names
+from sciops.data.functions.function_dataset import FunctionDataset
+from sciops.data.functions.normalisation import kinds_of
+from sciops.data.functions.sampling import split
+from sciops.data.functions.selection import variable_names
 from sciops.errors import InputError, SkillWarning
 from sciops.surrogate.assessment import calibrated_band, measured_policy, measured_skill
 from sciops.surrogate.description import (
@@ -121,8 +121,8 @@ def fit(
     pushforward, noise
         Evolution: train on the model's own output (last step only), and with white noise of this relative size.
     symmetries
-        Symmetries of the problem, such as ``["transpose", "flip-x"]`` (see `sciops.data.symmetry`): training samples
-        are moved by a random one, and predictions are averaged over all. Vectors and tensors that declare their
+        Symmetries of the problem, such as ``["transpose", "flip-x"]`` (`sciops.data.functions.symmetry`): training
+        samples are moved by a random one, and predictions are averaged over all. Vectors and tensors that declare their
         ``rank`` and ``components`` turn with them; with others of several components there are only shifts.
     accumulate
         Batches whose gradients are added up before a step.

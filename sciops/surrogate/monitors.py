@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sciops.data.statistics import Statistics
+from sciops.data.functions.statistics import Statistics
 from sciops.surrogate.description import Description
 
 

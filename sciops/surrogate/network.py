@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from sciops import operators
-from sciops.data.domain import Grid
-from sciops.data.function_dataset import FunctionDataset
+from sciops.data.domains.domain import Grid
+from sciops.data.functions.function_dataset import FunctionDataset
 from sciops.errors import InputError, ModelError
 
 _MOST_MODES = {1: 16, 2: 12, 3: 8}

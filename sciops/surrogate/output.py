@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from sciops.data.conventions import sample_dim, time_dim
 from sciops.data.files import open as open_file
-from sciops.data.function_dataset import FunctionDataset
-from sciops.data.writing import StreamWriter, write
+from sciops.data.functions.function_dataset import FunctionDataset
+from sciops.data.writing.write_dataset import StreamWriter, write
 from sciops.errors import DataError, InputError
 from sciops.surrogate.description import Description
 

@@ -10,9 +10,9 @@ import xarray as xr
 from torch import Tensor
 
 from sciops.data.conventions import origin, sample_dim, space_dims, time_dim
-from sciops.data.domain import Grid
+from sciops.data.domains.domain import Grid
 from sciops.data.files import open as open_file
-from sciops.data.function_dataset import FunctionDataset
+from sciops.data.functions.function_dataset import FunctionDataset
 from sciops.errors import DataError, DomainError, InputError
 from sciops.surrogate.compatibility import check_channels, check_frames, check_labels, check_units
 from sciops.surrogate.description import Description, time_step_of

@@ -13,9 +13,9 @@ import xarray as xr
 from torch import nn
 
 from sciops.data.conventions import origin, require_variable, time_dim
-from sciops.data.function_dataset import FunctionDataset
-from sciops.data.selection import Channel
-from sciops.data.symmetry import elements
+from sciops.data.functions.function_dataset import FunctionDataset
+from sciops.data.functions.selection import Channel
+from sciops.data.functions.symmetry import elements
 from sciops.errors import InputError, TrainingError
 from sciops.surrogate.saving import load
 from sciops.surrogate.surrogate import Surrogate

@@ -11,8 +11,8 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from sciops.data.domain import Grid
-from sciops.data.interpolation import resample
+from sciops.data.domains.domain import Grid
+from sciops.data.domains.interpolation import resample
 from sciops.errors import InputError, ModelError, ResolutionWarning, SciopsError, did_you_mean
 from sciops.training.metrics import relative_l2
 

@@ -17,8 +17,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from sciops import operators
-from sciops.data.statistics import Normaliser
-from sciops.data.symmetry import elements
+from sciops.data.functions.statistics import Normaliser
+from sciops.data.functions.symmetry import elements
 from sciops.errors import InputError, ModelError, SciopsError, did_you_mean
 from sciops.surrogate.calibration import ConformalBand
 from sciops.surrogate.description import Description

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from sciops.data.function_dataset import FunctionDataset
-from sciops.data.normalisation import Normalisers, kinds_of, logarithmic, pooled_frames
-from sciops.data.statistics import DatasetStatistics, Normaliser, Statistics, statistics_of
+from sciops.data.functions.function_dataset import FunctionDataset
+from sciops.data.functions.normalisation import Normalisers, kinds_of, logarithmic, pooled_frames
+from sciops.data.functions.statistics import DatasetStatistics, Normaliser, Statistics, statistics_of
 from sciops.errors import DataError, InputError
 from sciops.surrogate.assessment import blocks
 from sciops.training.physical import Rollout

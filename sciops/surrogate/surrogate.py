@@ -14,8 +14,8 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sciops.data.domain import Grid
-from sciops.data.function_dataset import FunctionDataset
+from sciops.data.domains.domain import Grid
+from sciops.data.functions.function_dataset import FunctionDataset
 from sciops.errors import ExtrapolationWarning, InputError, ResolutionWarning
 from sciops.surrogate.application import computing, served
 from sciops.surrogate.calibration import ConformalBand

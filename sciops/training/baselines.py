@@ -16,7 +16,7 @@ import math
 import torch
 from torch import Tensor
 
-from sciops.data.function_dataset import FunctionDataset
+from sciops.data.functions.function_dataset import FunctionDataset
 from sciops.errors import InputError
 from sciops.registry import Registry
 from sciops.training.losses import RelativeL2

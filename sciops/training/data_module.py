@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from sciops.data.coarsening import Resolution
-from sciops.data.function_dataset import FunctionDataset
-from sciops.data.loading import StreamLoader
-from sciops.data.sampling import DistributedEpochSampler, Request
-from sciops.data.symmetry import draw
+from sciops.data.functions.coarsening import Resolution
+from sciops.data.functions.function_dataset import FunctionDataset
+from sciops.data.functions.loading import StreamLoader
+from sciops.data.functions.sampling import DistributedEpochSampler, Request
+from sciops.data.functions.symmetry import draw
 from sciops.errors import InputError
 
 

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from sciops.data.domain import Axis, Domain, Grid
+from sciops.data.domains.domain import Axis, Domain, Grid
 from sciops.errors import DomainError, InputError
 from sciops.kernels.periodic import spectral_derivative
 from sciops.registry import Registry
@@ -91,7 +91,7 @@ class RelativeL2(nn.Module):
     at every resolution. A channel of a sample whose target is zero everywhere is measured against the constant
     field 1 instead. A mask, bool of shape (\*space) or (batch, 1 or channel, \*space), leaves out the nodes where it is
     False, such as obstacles and land; values there may be NaN. Values (batch, channel, n) at query points bring their
-    own quadrature weights (batch, n) instead, see `sciops.data.queries.QueryPoints`.
+    own quadrature weights (batch, n) instead, see `sciops.data.functions.queries.QueryPoints`.
 
     Parameters
     ----------

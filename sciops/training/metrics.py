@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from sciops.data.domain import Axis, Domain, Grid
+from sciops.data.domains.domain import Axis, Domain, Grid
 from sciops.errors import InputError
 from sciops.training.losses import RelativeL2
 

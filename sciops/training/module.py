@@ -11,7 +11,7 @@ import lightning
 import torch
 from torch import Tensor, nn
 
-from sciops.data.sampling import stream_seed
+from sciops.data.functions.sampling import stream_seed
 from sciops.errors import InputError, TrainingError
 from sciops.training.losses import RelativeL2
 from sciops.training.physical import PhysicalOperator
@@ -95,7 +95,7 @@ class OperatorModule(lightning.LightningModule):
 
     Examples
     --------
-    >>> from sciops.data.domain import Grid
+    >>> from sciops.data.domains.domain import Grid
     >>> metric = RelativeL2(Grid.unit(8, kind="periodic"))
     >>> module = OperatorModule(PhysicalOperator(torch.nn.Identity()), loss=metric, metric=metric)
     >>> module(torch.ones(2, 1, 8)).shape

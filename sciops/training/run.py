@@ -17,8 +17,8 @@ import lightning
 import torch
 from torch import Tensor, nn
 
-from sciops.data.coarsening import Resolution
-from sciops.data.function_dataset import FunctionDataset
+from sciops.data.functions.coarsening import Resolution
+from sciops.data.functions.function_dataset import FunctionDataset
 from sciops.errors import InputError, did_you_mean
 from sciops.training.callbacks import PatientStopping, WeightAverage
 from sciops.training.checkpoint import Interrupted, RunCheckpoint, begins_at, outline

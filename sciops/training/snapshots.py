@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sciops.data.domain import Grid
-from sciops.data.function_dataset import FunctionDataset
-from sciops.data.interpolation import resample
-from sciops.data.sampling import epoch_order
+from sciops.data.domains.domain import Grid
+from sciops.data.domains.interpolation import resample
+from sciops.data.functions.function_dataset import FunctionDataset
+from sciops.data.functions.sampling import epoch_order
 from sciops.errors import InputError
 
 MAX_ITEMS = 2000

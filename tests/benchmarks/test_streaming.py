@@ -25,10 +25,10 @@ import xarray as xr
 from torch.utils.data import DataLoader
 
 import sciops.data
-from sciops.data.function_dataset import FunctionDataset
-from sciops.data.loading import StreamLoader
-from sciops.data.sampling import DistributedEpochSampler
-from sciops.data.statistics import Statistics
+from sciops.data.functions.function_dataset import FunctionDataset
+from sciops.data.functions.loading import StreamLoader
+from sciops.data.functions.sampling import DistributedEpochSampler
+from sciops.data.functions.statistics import Statistics
 
 pytestmark = pytest.mark.benchmark
 

@@ -40,7 +40,7 @@ def test_a_configuration_that_is_no_text(file: Path, tmp_path: Path, capsys: pyt
 def test_sigterm_leaves_nothing_half_written(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from sciops.data.writing import StreamWriter
+    from sciops.data.writing.write_dataset import StreamWriter
 
     monkeypatch.setattr(StreamWriter, "append", lambda self, block: os.kill(os.getpid(), signal.SIGTERM))
     before = signal.getsignal(signal.SIGTERM)

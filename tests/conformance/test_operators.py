@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from sciops.data.domain import Grid
+from sciops.data.domains.domain import Grid
 from sciops.operators import FNO, ConvNeXtUNet, NeuralOperator, registry
 
 KINDS = ("periodic", "closed", "cell", "left")

@@ -7,7 +7,7 @@ import pytest
 import torch
 import xarray as xr
 
-from sciops.data.backend import SciopsBackend
+from sciops.data.reading.backend import SciopsBackend
 from sciops.errors import InputError, SciopsError
 
 

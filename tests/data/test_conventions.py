@@ -5,9 +5,9 @@ import pytest
 import xarray as xr
 
 from sciops.data import Axis, conventions
-from sciops.data.axis import KINDS
+from sciops.data.domains.axis import KINDS
 from sciops.data.files import open, write
-from sciops.data.points import PointCloud
+from sciops.data.domains.points import PointCloud
 from sciops.errors import DataError, DomainError
 
 

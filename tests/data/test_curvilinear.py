@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from sciops.data import Field
-from sciops.data.curvilinear import CurvilinearGrid
-from sciops.data.domain import Domain, Grid, node_table
-from sciops.data.interpolation import interpolate, resample
+from sciops.data.domains.curvilinear import CurvilinearGrid
+from sciops.data.domains.domain import Domain, Grid, node_table
+from sciops.data.domains.interpolation import interpolate, resample
 from sciops.errors import DomainError
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sciops.data import Axis, Grid
-from sciops.data.axis import KINDS
+from sciops.data.domains.axis import KINDS
 from sciops.errors import DomainError
 
 LOWER, UPPER = -0.5, 2.5

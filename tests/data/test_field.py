@@ -8,7 +8,7 @@ import torch
 import xarray as xr
 
 from sciops.data import Axis, Field, Grid
-from sciops.data.axis import KINDS
+from sciops.data.domains.axis import KINDS
 from sciops.data.conventions import coordinate
 from sciops.errors import DataError, DomainError, InputError
 

@@ -14,11 +14,11 @@ from torch.utils.data import DataLoader
 
 import sciops.data
 from sciops.data.conventions import coordinate
-from sciops.data.domain import Axis
-from sciops.data.function_dataset import FunctionDataset
-from sciops.data.sampling import DistributedEpochSampler
-from sciops.data.source import VariableSource
-from sciops.data.statistics import statistics_of
+from sciops.data.domains.domain import Axis
+from sciops.data.functions.function_dataset import FunctionDataset
+from sciops.data.functions.sampling import DistributedEpochSampler
+from sciops.data.reading.source import VariableSource
+from sciops.data.functions.statistics import statistics_of
 from sciops.errors import DataError, DomainError, InputError
 
 
@@ -165,7 +165,7 @@ def _count_reads(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[int], int, 
         return plain(self, samples, first, last)
 
     monkeypatch.setattr(VariableSource, "_slab", counted)
-    monkeypatch.setattr("sciops.data.source.FileRows.of", lambda *where: None)  # rows need no slabs
+    monkeypatch.setattr("sciops.data.reading.source.FileRows.of", lambda *where: None)  # rows need no slabs
     return reads
 
 
@@ -228,7 +228,7 @@ def test_any_request_is_answered_whatever_the_plan(
     variable = xr.Variable(("sample", "time", "x"), values, encoding={"preferred_chunks": {"time": chunk}})
     source = VariableSource(variable, sample="sample", time="time", space=("x",))
     for call_bytes in (0, 24, 500, 1 << 20):
-        monkeypatch.setattr("sciops.data.source._CALL_BYTES", call_bytes)
+        monkeypatch.setattr("sciops.data.reading.source._CALL_BYTES", call_bytes)
         samples = np.asarray(torch.randint(0, 30, (17,), generator=generator))
         scattered = np.asarray(torch.randint(0, 25, (17, 4), generator=generator))
         for frames in (scattered, np.arange(17)[:, None] + np.array([0, 1, 7])):

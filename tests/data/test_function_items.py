@@ -12,12 +12,12 @@ import xarray as xr
 from torch.utils.data import DataLoader
 
 from sciops.data.conventions import coordinate, coordinates_of
-from sciops.data.domain import Axis, Grid
-from sciops.data.function_dataset import FunctionDataset
-from sciops.data.mesh import Mesh
-from sciops.data.points import PointCloud
-from sciops.data.sampling import DistributedEpochSampler, Request
-from sciops.data.tensors import TensorChannels
+from sciops.data.domains.domain import Axis, Grid
+from sciops.data.functions.function_dataset import FunctionDataset
+from sciops.data.domains.mesh import Mesh
+from sciops.data.domains.points import PointCloud
+from sciops.data.functions.sampling import DistributedEpochSampler, Request
+from sciops.data.functions.tensors import TensorChannels
 from sciops.errors import DataError, DomainError, InputError
 
 Exact: dict[str, Any] = {"dtype": torch.float64}

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 from hostile_files import CASES, Hostile
 
-from sciops.data.bounds import FREE, RATIO, excessive
+from sciops.data.reading.bounds import FREE, RATIO, excessive
 from sciops.data.files import open
-from sciops.data.heap import CheckedFile, read_texts
+from sciops.data.reading.heap import CheckedFile, read_texts
 from sciops.errors import DataError, UnsafeFileError
 
 SUPPORT = Path(__file__).resolve().parents[1] / "support"

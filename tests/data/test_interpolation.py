@@ -6,10 +6,10 @@ from itertools import pairwise
 import pytest
 import torch
 
-from sciops.data import interpolation
-from sciops.data.domain import Axis, Grid
-from sciops.data.interpolation import interpolate, resample
-from sciops.data.points import PointCloud
+from sciops.data.domains import interpolation
+from sciops.data.domains.domain import Axis, Grid
+from sciops.data.domains.interpolation import interpolate, resample
+from sciops.data.domains.points import PointCloud
 from sciops.errors import DomainError, InputError
 
 LOCAL = ["closed", "cell", "left"]

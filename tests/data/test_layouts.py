@@ -15,7 +15,7 @@ import xarray as xr
 from sciops.data import layouts
 from sciops.data.conventions import channel_dim, field_names, grid_of, space_dims, time_dim
 from sciops.data.files import open, write
-from sciops.data.inference import axis_from_values
+from sciops.data.reading.inference import axis_from_values
 from sciops.errors import InputError, LayoutError
 
 every_example = pytest.mark.parametrize("example", examples.EXAMPLES, ids=str)
@@ -101,7 +101,7 @@ def test_points_conditions_and_components(example, tmp_path):
 
 @every_example
 def test_opening_reads_no_field(example, tmp_path, monkeypatch):
-    from sciops.data.storage import StoredArray
+    from sciops.data.reading.storage import StoredArray
 
     read = []
     original = StoredArray._read

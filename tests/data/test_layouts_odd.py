@@ -105,7 +105,7 @@ def test_without_one_array_or_with_another_shape(example, tmp_path, rng):
 
 
 def test_reading_one_sample_touches_its_group_alone(tmp_path, rng, monkeypatch):
-    from sciops.data.storage import StoredArray
+    from sciops.data.reading.storage import StoredArray
 
     path, expected = written("pdebench_reaction", tmp_path, rng)
     ds, read = open(path), []

@@ -15,9 +15,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 import sciops.data
-from sciops.data.function_dataset import FunctionDataset
-from sciops.data.loading import StreamLoader, ahead, empty, pinned
-from sciops.data.sampling import DistributedEpochSampler
+from sciops.data.functions.function_dataset import FunctionDataset
+from sciops.data.functions.loading import StreamLoader, ahead, empty, pinned
+from sciops.data.functions.sampling import DistributedEpochSampler
 from sciops.errors import DataError
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
 
-from sciops.data.matlab import read_matlab
+from sciops.data.reading.matlab import read_matlab
 
 
 @pytest.mark.parametrize("compressed", [False, True])

@@ -85,7 +85,7 @@ def test_a_mesh_file_that_leads_out_of_its_folder_is_refused(tmp_path):
 def test_a_block_that_holds_more_than_it_declares_is_refused(tmp_path):
     import zlib
 
-    from sciops.data.meshfiles import _decompressed
+    from sciops.data.reading.meshfiles import _decompressed
 
     packed = zlib.compress(bytes(1 << 20))
     header = np.array([1, 64, 64, len(packed)], "<u4").tobytes()

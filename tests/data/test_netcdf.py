@@ -13,8 +13,8 @@ import xarray as xr
 from sciops.data.conventions import domain_of, grid_of
 from sciops.data.files import open, write
 from sciops.data.layouts._conventions import elapsed, from_bounds
-from sciops.data.netcdf3 import read_classic
-from sciops.data.summary import summarise
+from sciops.data.reading.netcdf3 import read_classic
+from sciops.data.reading.summary import summarise
 from sciops.errors import DataError, DomainError, SciopsError
 
 

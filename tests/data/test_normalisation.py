@@ -9,10 +9,10 @@ import pytest
 import torch
 import xarray as xr
 
-from sciops.data.function_dataset import FunctionDataset
-from sciops.data.normalisation import Normalisers, kinds_of, normalisers_of
-from sciops.data.normaliser import Normaliser
-from sciops.data.statistics import Statistics, statistics_of
+from sciops.data.functions.function_dataset import FunctionDataset
+from sciops.data.functions.normalisation import Normalisers, kinds_of, normalisers_of
+from sciops.data.functions.normaliser import Normaliser
+from sciops.data.functions.statistics import Statistics, statistics_of
 from sciops.errors import DataError, DomainError, InputError
 
 

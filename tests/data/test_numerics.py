@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from sciops.data import Axis, CurvilinearGrid, Field, Grid, Mesh, PointCloud
-from sciops.data.domain import Domain, node_table
-from sciops.data.interpolation import interpolate, resample
+from sciops.data.domains.domain import Domain, node_table
+from sciops.data.domains.interpolation import interpolate, resample
 from sciops.errors import InputError
 
 

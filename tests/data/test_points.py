@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from sciops.data.domain import Domain, Grid, node_table
-from sciops.data.interpolation import interpolate, resample
-from sciops.data.points import PointCloud
+from sciops.data.domains.domain import Domain, Grid, node_table
+from sciops.data.domains.interpolation import interpolate, resample
+from sciops.data.domains.points import PointCloud
 from sciops.errors import DomainError
 
 

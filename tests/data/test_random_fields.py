@@ -409,8 +409,8 @@ def test_a_mixture_draws_from_its_components_by_their_weights(generator) -> None
 
 
 def test_fields_on_point_clouds_and_meshes(generator) -> None:
-    from sciops.data.mesh import Mesh
-    from sciops.data.points import PointCloud
+    from sciops.data.domains.mesh import Mesh
+    from sciops.data.domains.points import PointCloud
 
     points = torch.rand(60, 2, generator=generator, dtype=torch.float64)
     square = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]], dtype=torch.float64)
@@ -430,7 +430,7 @@ def test_fields_on_point_clouds_and_meshes(generator) -> None:
 
 
 def test_wavelets_and_shapes_agree_on_a_grid_and_at_its_nodes() -> None:
-    from sciops.data.points import PointCloud
+    from sciops.data.domains.points import PointCloud
 
     grid = Grid.unit(9, 9)
     cloud = PointCloud(torch.stack([x.flatten() for x in grid.coordinates()], 1))

@@ -14,9 +14,9 @@ import pytest
 import torch
 import xarray as xr
 
-import sciops.data.safety
+import sciops.data.reading.safety
 from sciops.data.files import open
-from sciops.data.safety import is_pickle, scan_hdf5, walk_hdf5
+from sciops.data.reading.safety import is_pickle, scan_hdf5, walk_hdf5
 from sciops.errors import DataError, UnsafeFileError
 
 
@@ -204,8 +204,8 @@ def test_one_walk_tells_what_h5py_tells(tmp_path, monkeypatch):
             group["nothing"] = h5py.Empty("f4")
             group["scalar"] = 1.5
     walked = []
-    examined = sciops.data.safety._examined
-    monkeypatch.setattr("sciops.data.safety._examined", lambda *given: walked.append(given[1]) or examined(*given))
+    examined = sciops.data.reading.safety._examined
+    monkeypatch.setattr("sciops.data.reading.safety._examined", lambda *given: walked.append(given[1]) or examined(*given))
     with h5py.File(path) as file:
         found = dict(walk_hdf5(file))
         assert len(found) == 33

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from sciops.data.sampling import DistributedEpochSampler, chunk_order, epoch_order, split, stream_seed
+from sciops.data.functions.sampling import DistributedEpochSampler, chunk_order, epoch_order, split, stream_seed
 from sciops.errors import DataError, InputError, TrainingError
 
 

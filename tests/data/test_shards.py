@@ -18,10 +18,10 @@ import sciops.data
 from sciops.cli import main
 from sciops.data.conventions import grid_of
 from sciops.data.files import open, write
-from sciops.data.paths import data_files, natural_order
-from sciops.data.shards import JoinedArray
-from sciops.data.storage import StoredArray
-from sciops.data.summary import summarise
+from sciops.data.reading.paths import data_files, natural_order
+from sciops.data.reading.shards import JoinedArray
+from sciops.data.reading.storage import StoredArray
+from sciops.data.reading.summary import summarise
 from sciops.errors import DataError, InputError, LayoutError, SciopsError
 
 

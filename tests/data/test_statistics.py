@@ -10,8 +10,8 @@ import pytest
 import torch
 import xarray as xr
 
-from sciops.data.function_dataset import FunctionDataset
-from sciops.data.statistics import Normaliser, Statistics, statistics_of
+from sciops.data.functions.function_dataset import FunctionDataset
+from sciops.data.functions.statistics import Normaliser, Statistics, statistics_of
 from sciops.errors import DataError, InputError
 
 

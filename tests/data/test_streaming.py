@@ -16,9 +16,9 @@ import torch
 import xarray as xr
 
 import sciops.data
-from sciops.data.placement import placement
-from sciops.data.rows import FileRows, Slabs
-from sciops.data.source import VariableSource
+from sciops.data.reading.placement import placement
+from sciops.data.reading.rows import FileRows, Slabs
+from sciops.data.reading.source import VariableSource
 from sciops.errors import DataError
 
 DIMS = ("sample", "time", "channel", "x", "y")

@@ -10,13 +10,13 @@ import torch
 import xarray as xr
 from rich.console import Console
 
-from sciops.data import summary
-from sciops.data.axis import Axis
+from sciops.data.reading import summary
+from sciops.data.domains.axis import Axis
 from sciops.data.conventions import coordinates_of
 from sciops.data.files import write
-from sciops.data.mesh import Mesh
-from sciops.data.storage import StoredArray
-from sciops.data.summary import summarise
+from sciops.data.domains.mesh import Mesh
+from sciops.data.reading.storage import StoredArray
+from sciops.data.reading.summary import summarise
 from sciops.errors import DataError, InputError
 
 

@@ -7,8 +7,8 @@ import itertools
 import pytest
 import torch
 
-from sciops.data.domain import Axis, Grid
-from sciops.data.symmetry import Symmetry, augment, elements
+from sciops.data.domains.domain import Axis, Grid
+from sciops.data.functions.symmetry import Symmetry, augment, elements
 from sciops.errors import DomainError, InputError
 
 KINDS = ("periodic", "closed", "cell", "left")

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from sciops.data.domain import Axis, Grid
-from sciops.data.symmetry import augment, draw, elements
-from sciops.data.tensors import TensorChannels
+from sciops.data.domains.domain import Axis, Grid
+from sciops.data.functions.symmetry import augment, draw, elements
+from sciops.data.functions.tensors import TensorChannels
 from sciops.errors import DomainError, InputError
 
 GROUPS = {

@@ -13,7 +13,7 @@ from layout_examples import EXAMPLES
 from sciops.data.conventions import field_names, grid_of
 from sciops.data.files import open, write
 from sciops.data.layouts import registry as layouts
-from sciops.data.writers import registry
+from sciops.data.writing.writers import registry
 from sciops.errors import DataError, InputError
 
 written = pytest.mark.parametrize("example", [e for e in EXAMPLES if e.layout in registry], ids=str)
@@ -66,7 +66,7 @@ def test_written_in_its_own_layout(example, options, tmp_path):
 
 @written
 def test_in_small_blocks(example, tmp_path, monkeypatch):
-    monkeypatch.setattr("sciops.data.copying._BLOCK_BYTES", 64)
+    monkeypatch.setattr("sciops.data.writing.copying._BLOCK_BYTES", 64)
     path = tmp_path / f"file{example.suffix}"
     ds = open(path, **example.write(path, np.random.default_rng()).options)
     check_same(open(write(ds, tmp_path / f"again{example.suffix}", example.layout)), ds)
@@ -206,7 +206,7 @@ def test_nothing_is_left_of_what_failed(layout, error, tmp_path, monkeypatch):
 
     for module in ("appending", "writers._plan", "writers.zarr_store"):
         monkeypatch.setattr(f"sciops.data.{module}.copy_blocks", failing)
-    monkeypatch.setattr("sciops.data.writers.zarr_store._AT_ONCE", 0)
+    monkeypatch.setattr("sciops.data.writing.writers.zarr_store._AT_ONCE", 0)
     with pytest.raises((KeyboardInterrupt, DataError)) as caught:
         write(plane(), tmp_path / "run", layout)
     assert isinstance(caught.value, KeyboardInterrupt) or "the disk is full" in str(caught.value)
@@ -236,8 +236,8 @@ def test_zarr_is_what_xarray_writes(tmp_path, monkeypatch):
         name=("sample", np.array(["a", "bb", "ä"], object)),
         number=("sample", np.arange(3)),
     ).assign_coords(day=("time", np.arange("2024-01-01", "2024-01-05", dtype="M8[D]").astype("M8[ns]")))
-    monkeypatch.setattr("sciops.data.writers.zarr_store._AT_ONCE", 100)
-    monkeypatch.setattr("sciops.data.copying._BLOCK_BYTES", 1000)
+    monkeypatch.setattr("sciops.data.writing.writers.zarr_store._AT_ONCE", 100)
+    monkeypatch.setattr("sciops.data.writing.copying._BLOCK_BYTES", 1000)
     path = write(ds, tmp_path / "ours.zarr", chunks={"sample": 1, "x": 3})
     ds.to_zarr(tmp_path / "theirs.zarr", zarr_format=3, encoding={n: {"chunks": (1, 4, 3, 6)} for n in ["u"]})
     ours, theirs = (xr.open_zarr(each).load() for each in (path, tmp_path / "theirs.zarr"))
@@ -272,7 +272,7 @@ def test_components_last_are_copied_in_little_memory(layout, tmp_path, monkeypat
         {"channel_dims": [f"channel_{name}"]},
     )  # 8 MiB
     lazy = open(write(ds, tmp_path / "file.h5", layout))
-    monkeypatch.setattr("sciops.data.copying._BLOCK_BYTES", 1 << 20)
+    monkeypatch.setattr("sciops.data.writing.copying._BLOCK_BYTES", 1 << 20)
     for target in ("native", layout):
         tracemalloc.start()
         path = write(lazy, tmp_path / target, target)

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from sciops.data.files import open
-from sciops.data.filters import COMPRESSIONS
-from sciops.data.writers import registry
+from sciops.data.reading.filters import COMPRESSIONS
+from sciops.data.writing.writers import registry
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "writing-data.md").read_text()
 

@@ -18,7 +18,7 @@ import re, resource, sys
 from pathlib import Path
 import dask.array, hdf5plugin, zarr
 from sciops.cli import main
-import sciops.data.files, sciops.data.writers
+import sciops.data.files, sciops.data.writing.writers
 
 status = lambda key: int(re.search(key + r":\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) << 10
 before = status("VmRSS")

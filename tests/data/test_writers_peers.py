@@ -17,7 +17,7 @@ import pytest
 import xarray as xr
 from peer_process import run_peer
 
-from sciops.data.axis import Axis
+from sciops.data.domains.axis import Axis
 from sciops.data.conventions import coordinate
 from sciops.data.files import write
 

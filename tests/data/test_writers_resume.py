@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from sciops.data import journal
-from sciops.data.appending import StreamWriter
+from sciops.data.writing import journal
+from sciops.data.writing.appending import StreamWriter
 from sciops.data.files import open, write
-from sciops.data.journal import RecoverableSink, journal_of
+from sciops.data.writing.journal import RecoverableSink, journal_of
 from sciops.errors import DataError, InputError
 
 SAMPLES = 12

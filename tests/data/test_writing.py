@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from sciops.data import appending, copying
-from sciops.data.encoding import chunk_shape
+from sciops.data.writing import appending
+from sciops.data.writing import copying
+from sciops.data.writing.encoding import chunk_shape
 from sciops.data.files import StreamWriter, open, write
-from sciops.data.storage import StoredArray
+from sciops.data.reading.storage import StoredArray
 from sciops.errors import DataError, InputError
 
 

@@ -22,8 +22,8 @@ import zarr
 from zarr import codecs as v3
 
 from sciops.data.files import open, write
-from sciops.data.zarrstore import open_zarr
-from sciops.data.zarrstore.stores import FolderStore
+from sciops.data.reading.zarrstore import open_zarr
+from sciops.data.reading.zarrstore.stores import FolderStore
 from sciops.errors import DataError, LayoutError, MissingDependencyError, UnsafeFileError
 
 SHAPE, CHUNKS = (7, 10, 5), (2, 4, 5)

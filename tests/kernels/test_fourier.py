@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from sciops.data.domain import Axis
+from sciops.data.domains.domain import Axis
 from sciops.errors import InputError
 from sciops.kernels.fourier import KINDS, FourierAxis, analysis_matrix, synthesis_matrix, unit_nodes, unit_weights
 

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from sciops.data.domain import Axis
+from sciops.data.domains.domain import Axis
 from sciops.layers import ConvNeXtBlock, Double, Halve, coordinate_channels, coordinate_count, pad_axes
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import gelu, linear
 
-from sciops.data.domain import Grid
+from sciops.data.domains.domain import Grid
 from sciops.layers import FieldNorm, PointwiseLinear, PointwiseMLP
 
 

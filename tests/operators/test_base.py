@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from sciops.data.domain import Grid
+from sciops.data.domains.domain import Grid
 from sciops.errors import InputError
 from sciops.operators import FNO, ConvNeXtUNet, NeuralOperator, registry
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sciops.data.domain import Grid
+from sciops.data.domains.domain import Grid
 from sciops.operators import FNO
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from sciops.data.domain import Grid
+from sciops.data.domains.domain import Grid
 from sciops.operators import ConvNeXtUNet
 
 

@@ -107,7 +107,7 @@ def test_evaluation_counts_fields_that_lie_inside_as_a_whole(line: Surrogate, ma
 
 
 def test_the_band_is_calibrated_on_the_calibration_samples(line: Surrogate, make: Any) -> None:
-    from sciops.data.sampling import split
+    from sciops.data.functions.sampling import split
 
     _, _, calibration = split(48, (0.65, 0.1, 0.25), seed=0)
     part = make.waves().isel(sample=calibration.numpy())

@@ -235,7 +235,7 @@ def test_every_fit_prints_its_skill_and_warns_when_beaten(capsys: pytest.Capture
 
 
 def test_the_skill_is_the_error_on_the_validation_samples(line: Surrogate, make: Any) -> None:
-    from sciops.data.sampling import split
+    from sciops.data.functions.sampling import split
 
     _, validation, _ = split(48, (0.65, 0.1, 0.25), seed=0)
     found = line.evaluate(make.waves().isel(sample=validation.numpy())).relative_l2

@@ -14,9 +14,9 @@ import xarray as xr
 
 import sciops
 from sciops.data.conventions import coordinate
-from sciops.data.domain import Axis
-from sciops.data.symmetry import elements
-from sciops.data.tensors import TensorChannels
+from sciops.data.domains.domain import Axis
+from sciops.data.functions.symmetry import elements
+from sciops.data.functions.tensors import TensorChannels
 from sciops.errors import DataError, ExtrapolationWarning, InputError, ModelError
 from sciops.surrogate import Surrogate
 

@@ -18,7 +18,7 @@ import xarray as xr
 import sciops
 from sciops.data import Grid
 from sciops.data.conventions import coordinate, grid_of
-from sciops.data.symmetry import elements
+from sciops.data.functions.symmetry import elements
 from sciops.errors import DataError, DomainError, ExtrapolationWarning, InputError, ModelError, ResolutionWarning
 from sciops.surrogate import Surrogate
 from sciops.surrogate.resolution import ResolutionCheck, ResolutionPolicy
@@ -223,7 +223,7 @@ def test_another_grid_is_served_the_better_way_and_says_so(line: Surrogate, make
 
 
 def test_the_policy_is_measured_on_the_validation_fields(line: Surrogate, make: Any) -> None:
-    from sciops.data.sampling import split
+    from sciops.data.functions.sampling import split
 
     finer, coarser = line.policy.finer, line.policy.coarser
     assert finer is not None and coarser is not None

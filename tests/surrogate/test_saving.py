@@ -313,7 +313,7 @@ def test_a_data_file_is_no_surrogate(make: Any, tmp_path: Path, line: Surrogate)
     path = sciops.data.write(make.waves(), tmp_path / "waves.nc")
     with pytest.raises(ModelError, match="a surrogate is a folder"):
         sciops.load(path)
-    with pytest.raises(DataError, match="a folder without data files; it holds .*surrogate.json"):
+    with pytest.raises(DataError, match=r"a folder without data files; it holds .*surrogate\.json"):
         line.predict(line.save(tmp_path / "s"))
 
 

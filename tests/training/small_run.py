@@ -20,9 +20,9 @@ import xarray as xr
 from torch import Tensor, nn
 
 from sciops.data.conventions import coordinate
-from sciops.data.domain import Axis, Grid
-from sciops.data.function_dataset import FunctionDataset
-from sciops.data.statistics import Normaliser, statistics_of
+from sciops.data.domains.domain import Axis, Grid
+from sciops.data.functions.function_dataset import FunctionDataset
+from sciops.data.functions.statistics import Normaliser, statistics_of
 from sciops.training.run import TrainingResult, train
 
 

@@ -8,8 +8,8 @@ import torch
 import xarray as xr
 
 from sciops.data.conventions import coordinate
-from sciops.data.domain import Axis, Grid
-from sciops.data.function_dataset import FunctionDataset
+from sciops.data.domains.domain import Axis, Grid
+from sciops.data.functions.function_dataset import FunctionDataset
 from sciops.errors import InputError
 from sciops.training import snapshots
 from sciops.training.baselines import Linear, Mean, Persistence, PODRidge, baseline_errors, baselines

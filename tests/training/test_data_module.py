@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from sciops.data.function_dataset import FunctionDataset
-from sciops.data.sampling import epoch_order
+from sciops.data.functions.function_dataset import FunctionDataset
+from sciops.data.functions.sampling import epoch_order
 from sciops.errors import InputError, TrainingError
 from sciops.training.data_module import OperatorData
 

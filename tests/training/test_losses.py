@@ -7,8 +7,8 @@ from itertools import pairwise
 import pytest
 import torch
 
-from sciops.data.domain import Axis, Grid, Kind
-from sciops.data.points import PointCloud
+from sciops.data.domains.domain import Axis, Grid, Kind
+from sciops.data.domains.points import PointCloud
 from sciops.errors import DomainError, InputError
 from sciops.training.losses import RelativeH1, RelativeL2, derivative, losses, masked_derivative
 

@@ -14,11 +14,11 @@ import xarray as xr
 from torch import Tensor, nn
 
 from sciops.data.conventions import coordinate, coordinates_of
-from sciops.data.domain import Axis, Grid
-from sciops.data.function_dataset import FunctionDataset
-from sciops.data.normalisation import normalisers_of
-from sciops.data.normaliser import Normaliser
-from sciops.data.points import PointCloud
+from sciops.data.domains.domain import Axis, Grid
+from sciops.data.domains.points import PointCloud
+from sciops.data.functions.function_dataset import FunctionDataset
+from sciops.data.functions.normalisation import normalisers_of
+from sciops.data.functions.normaliser import Normaliser
 from sciops.errors import InputError, TrainingError
 from sciops.training.data_module import OperatorData
 from sciops.training.losses import RelativeH1, RelativeL2

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from sciops.data.domain import Axis, Grid, Kind
+from sciops.data.domains.domain import Axis, Grid, Kind
 from sciops.errors import InputError
 from sciops.training import metrics
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from sciops.data.domain import Grid
+from sciops.data.domains.domain import Grid
 from sciops.errors import InputError
 from sciops.training.losses import RelativeL2
 from sciops.training.module import OperatorModule, Optimisation

@@ -13,8 +13,8 @@ import torch
 import xarray as xr
 
 from sciops.data.conventions import coordinate
-from sciops.data.domain import Axis
-from sciops.data.function_dataset import FunctionDataset
+from sciops.data.domains.domain import Axis
+from sciops.data.functions.function_dataset import FunctionDataset
 from sciops.training.losses import RelativeL2
 from sciops.training.module import OperatorModule
 from sciops.training.run import train

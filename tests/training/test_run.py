@@ -301,7 +301,7 @@ def test_precision(small: ModuleType, precision: str) -> None:
 
 
 def test_parameters_reach_the_model(small: ModuleType) -> None:
-    from sciops.data.function_dataset import FunctionDataset
+    from sciops.data.functions.function_dataset import FunctionDataset
 
     ds = small.functions(20)
     ds["nu"] = (("sample",), torch.linspace(0, 1, 20).numpy())
@@ -321,8 +321,8 @@ def test_evolution_with_noise_and_resume(
     import xarray as xr
 
     from sciops.data.conventions import coordinate
-    from sciops.data.domain import Axis
-    from sciops.data.function_dataset import FunctionDataset
+    from sciops.data.domains.domain import Axis
+    from sciops.data.functions.function_dataset import FunctionDataset
 
     start = np.random.default_rng(0).standard_normal((12, 16))
     u = np.stack([0.9**step * np.roll(start, step, axis=1) for step in range(6)], axis=1)

@@ -8,9 +8,9 @@ from typing import Any, cast
 import numpy as np
 import xarray as xr
 
-from sciops.data.axis import Axis, Kind
+from sciops.data.domains.axis import Axis, Kind
 from sciops.data.conventions._attributes import text
-from sciops.data.domain import is_latitude, is_longitude
+from sciops.data.domains.domain import is_latitude, is_longitude
 from sciops.errors import DomainError
 
 

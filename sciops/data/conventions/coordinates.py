@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from sciops.data.axis import Axis
-from sciops.data.curvilinear import CurvilinearGrid
-from sciops.data.domain import Domain, Grid
-from sciops.data.mesh import Mesh
-from sciops.data.points import PointCloud
+from sciops.data.domains.axis import Axis
+from sciops.data.domains.curvilinear import CurvilinearGrid
+from sciops.data.domains.domain import Domain, Grid
+from sciops.data.domains.mesh import Mesh
+from sciops.data.domains.points import PointCloud
 from sciops.errors import DomainError
 
 

@@ -9,11 +9,11 @@ import xarray as xr
 from sciops.data.conventions._attributes import listed, text
 from sciops.data.conventions.axes import around_the_globe, axis_of, marked
 from sciops.data.conventions.dimensions import origin, require_variable, sample_dim, space_dims, time_dim
-from sciops.data.curvilinear import CurvilinearGrid
-from sciops.data.domain import Grid, is_latitude, is_longitude
-from sciops.data.elements import ELEMENTS
-from sciops.data.mesh import Mesh
-from sciops.data.points import PointCloud
+from sciops.data.domains.curvilinear import CurvilinearGrid
+from sciops.data.domains.domain import Grid, is_latitude, is_longitude
+from sciops.data.domains.elements import ELEMENTS
+from sciops.data.domains.mesh import Mesh
+from sciops.data.domains.points import PointCloud
 from sciops.errors import DomainError, did_you_mean
 
 

@@ -13,8 +13,8 @@ from abc import ABC, abstractmethod
 
 import xarray as xr
 
-from sciops.data.assembly import Options
-from sciops.data.storage import Contents
+from sciops.data.reading.assembly import Options
+from sciops.data.reading.storage import Contents
 from sciops.errors import InputError, LayoutError
 from sciops.registry import Registry
 
@@ -30,7 +30,7 @@ class Layout(ABC):
 
     @abstractmethod
     def read(self, contents: Contents, options: Options) -> xr.Dataset:
-        """The file as a lazy data set, by `sciops.data.assembly.assemble` in most layouts."""
+        """The file as a lazy data set, by `sciops.data.reading.assembly.assemble` in most layouts."""
 
 
 registry: Registry[type[Layout]] = Registry("layout")

@@ -12,7 +12,7 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from sciops.data.containers import Array
+from sciops.data.reading.containers import Array
 from sciops.data.layouts import Contents
 from sciops.errors import LayoutError
 

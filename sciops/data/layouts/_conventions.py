@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from sciops.data.axis import Axis
-from sciops.data.containers import Array
+from sciops.data.domains.axis import Axis
+from sciops.data.reading.containers import Array
 from sciops.data.layouts import Contents
 from sciops.errors import DomainError
 

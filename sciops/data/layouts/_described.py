@@ -9,9 +9,9 @@ import numpy as np
 import xarray as xr
 from xarray.backends.h5netcdf_ import H5NetCDFArrayWrapper
 
-from sciops.data.containers import reading
+from sciops.data.reading.containers import reading
 from sciops.data.layouts import Contents, Options
-from sciops.data.storage import plain
+from sciops.data.reading.storage import plain
 from sciops.errors import LayoutError
 
 __all__ = ["described"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import xarray as xr
 
-from sciops.data.containers import Array
+from sciops.data.reading.containers import Array
 
 __all__ = ["mark_components", "mark_points", "mesh_lines", "with_coordinates"]
 

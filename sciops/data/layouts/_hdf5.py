@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sciops.data.containers import Array
+from sciops.data.reading.containers import Array
 from sciops.data.layouts import Contents
 from sciops.errors import LayoutError
 

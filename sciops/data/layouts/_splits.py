@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from sciops.data.containers import Array
+from sciops.data.reading.containers import Array
 from sciops.data.layouts import Contents
 from sciops.data.layouts._arrays import concatenated
 from sciops.errors import LayoutError

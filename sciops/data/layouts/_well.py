@@ -17,7 +17,7 @@ from xarray.core import indexing
 
 from sciops.data.layouts import Contents
 from sciops.data.layouts._hdf5 import texts, truth
-from sciops.data.storage import Entry
+from sciops.data.reading.storage import Entry
 from sciops.errors import LayoutError
 
 __all__ = ["Frame", "attribute", "axes", "below", "boundary_values", "frame", "mask_dims", "subgroups"]

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from sciops.data.assembly import assemble
-from sciops.data.axis import Axis
+from sciops.data.reading.assembly import assemble
+from sciops.data.domains.axis import Axis
 from sciops.data.conventions import space_dims
-from sciops.data.declaration import CoordinateDeclaration, Declaration, ParameterDeclaration
+from sciops.data.reading.declaration import CoordinateDeclaration, Declaration, ParameterDeclaration
 from sciops.data.layouts import Contents, Layout, Options, describe, register
 from sciops.data.layouts._hdf5 import boundary_text
 from sciops.errors import DomainError, LayoutError, did_you_mean

@@ -7,7 +7,7 @@ from typing import Any
 import h5py
 import xarray as xr
 
-from sciops.data.assembly import assemble
+from sciops.data.reading.assembly import assemble
 from sciops.data.layouts import Contents, Layout, Options, register
 from sciops.data.layouts._arrays import flattened
 from sciops.data.layouts._domain import mark_components

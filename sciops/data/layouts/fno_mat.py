@@ -9,8 +9,8 @@ from typing import Any
 
 import xarray as xr
 
-from sciops.data.assembly import assemble
-from sciops.data.containers import Array
+from sciops.data.reading.assembly import assemble
+from sciops.data.reading.containers import Array
 from sciops.data.layouts import Contents, Layout, Options, register
 from sciops.data.layouts._domain import mesh_lines
 from sciops.data.layouts._fields import FieldDims, aside, coordinate_lines, paired, space_names

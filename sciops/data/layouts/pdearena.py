@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from sciops.data.assembly import assemble
-from sciops.data.axis import Axis
+from sciops.data.reading.assembly import assemble
+from sciops.data.domains.axis import Axis
 from sciops.data.layouts import Contents, Layout, Options, register
 from sciops.data.layouts._domain import with_coordinates
 from sciops.data.layouts._splits import joined, rows, split_coordinate, splits

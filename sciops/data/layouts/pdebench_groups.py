@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from sciops.data.assembly import assemble
+from sciops.data.reading.assembly import assemble
 from sciops.data.layouts import Contents, Layout, Options, register
 from sciops.data.layouts._arrays import stacked
 from sciops.data.layouts._config import numbers, settings

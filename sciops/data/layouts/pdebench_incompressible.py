@@ -6,8 +6,8 @@ from typing import Any
 
 import xarray as xr
 
-from sciops.data.assembly import assemble
-from sciops.data.axis import Axis
+from sciops.data.reading.assembly import assemble
+from sciops.data.domains.axis import Axis
 from sciops.data.layouts import Contents, Layout, Options, register
 from sciops.data.layouts._config import numbers, settings
 from sciops.data.layouts._domain import mark_components

@@ -10,9 +10,9 @@ from typing import Any, cast
 import numpy as np
 import xarray as xr
 
-from sciops.data.assembly import assemble
-from sciops.data.axis import Axis
-from sciops.data.inference import axis_from_values
+from sciops.data.reading.assembly import assemble
+from sciops.data.domains.axis import Axis
+from sciops.data.reading.inference import axis_from_values
 from sciops.data.layouts import Contents, Layout, Options, register
 from sciops.data.layouts._arrays import flattened, negated
 from sciops.data.layouts._domain import mark_components, with_coordinates

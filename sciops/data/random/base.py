@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sciops.data.domain import Domain, Grid, is_latitude, node_table
-from sciops.data.field import Field
+from sciops.data.domains.domain import Domain, Grid, is_latitude, node_table
+from sciops.data.domains.field import Field
 from sciops.errors import InputError
 
 _BLOCK = 1 << 24  # numbers held at once

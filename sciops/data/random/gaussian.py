@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sciops.data.domain import Domain, Grid
+from sciops.data.domains.domain import Domain, Grid
 from sciops.data.random.base import RandomFunction, block_length, nodes_of, normal
 from sciops.data.random.covariance import Covariance
 from sciops.data.random.methods import Cholesky, Circulant, FourierFeatures, Method

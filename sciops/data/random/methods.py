@@ -11,7 +11,7 @@ import torch
 from scipy.fft import next_fast_len
 from torch import Tensor
 
-from sciops.data.domain import Domain, Grid
+from sciops.data.domains.domain import Domain, Grid
 from sciops.data.random.base import box_of, nodes_of
 from sciops.data.random.covariance import Covariance
 from sciops.data.random.images import CovarianceFunction, ImageSum, shifts, summed

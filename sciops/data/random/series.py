@@ -26,8 +26,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sciops.data.axis import Axis
-from sciops.data.domain import Domain, Grid
+from sciops.data.domains.axis import Axis
+from sciops.data.domains.domain import Domain, Grid
 from sciops.data.random.base import box_of
 from sciops.data.random.covariance import Covariance
 from sciops.data.random.images import Condition, CovarianceFunction, ImageSum, shifts

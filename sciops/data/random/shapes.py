@@ -11,7 +11,7 @@ from scipy.optimize import brentq
 from scipy.special import ndtr
 from torch import Tensor
 
-from sciops.data.domain import Domain
+from sciops.data.domains.domain import Domain
 from sciops.data.random.base import RandomFunction, block_length, box_of, nodes_of, uniform
 from sciops.data.random.gaussian import GaussianRandomField
 from sciops.errors import DomainError, InputError

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sciops.data.domain import Domain, Grid
+from sciops.data.domains.domain import Domain, Grid
 from sciops.data.random.base import RandomFunction, block_length, box_of, nodes_of, normal, positive, uniform
 from sciops.errors import InputError, did_you_mean
 

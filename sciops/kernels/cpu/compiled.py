@@ -20,7 +20,7 @@ _FAST = {"reassoc", "contract", "nsz", "arcp"}
 _MOST_THREADS: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
 
 
-def compiled(function: Callable[..., Any] | None = None, *, parallel: bool = False) -> Any:
+def compiled(function: Callable[..., Any] | None = None, *, parallel: bool = False, inline: bool = False) -> Any:
     """Compile a function over NumPy arrays.
 
     Parameters
@@ -30,6 +30,8 @@ def compiled(function: Callable[..., Any] | None = None, *, parallel: bool = Fal
     parallel
         Whether its ``prange`` loops run on the threads that torch uses. Such a function costs some 20 microseconds
         to start.
+    inline
+        Whether it always becomes part of its callers: for what is called once for each row with many arrays.
 
     Examples
     --------
@@ -44,9 +46,10 @@ def compiled(function: Callable[..., Any] | None = None, *, parallel: bool = Fal
     3.0
     """
     if function is None:
-        return functools.partial(compiled, parallel=parallel)
+        return functools.partial(compiled, parallel=parallel, inline=inline)
     on_disk = Path(function.__code__.co_filename).is_file()  # typed into a console, there is nothing to keep it beside
-    jitted = njit(function, cache=on_disk, fastmath=_FAST, error_model="numpy", nogil=True, parallel=parallel)
+    options: dict[str, Any] = {"cache": on_disk, "fastmath": _FAST, "error_model": "numpy", "nogil": True}
+    jitted = njit(function, parallel=parallel, forceinline=inline, **options)
     if not parallel:
         return jitted
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sciops.kernels.cpu.compiled import borrowed, compiled, prange
 from sciops.kernels.cpu.stencil import as_rows, is_large, residual_plane
-from sciops.kernels.cpu.transfer import add_to_plane, sum_of_plane
+from sciops.kernels.cpu.transfer import add_to_plane, sum_of_plane, sum_of_planes
 from sciops.kernels.transfer import coarse_shape
 
 
@@ -103,7 +103,7 @@ def _run(
     )
 
 
-@compiled
+@compiled(inline=True)
 def _first_step(
     out: np.ndarray, b: np.ndarray, scale: np.ndarray, jacobi: bool, masks: np.ndarray, parity: int, beta: float
 ) -> None:
@@ -165,7 +165,7 @@ def _step_colour(
                 y[p] = u[p] + mask[p] * (beta * s[p] * y[p])
 
 
-@compiled
+@compiled(inline=True)
 def _step_jacobi(
     links: tuple[int, ...],
     out: np.ndarray,
@@ -265,7 +265,7 @@ def _smooth_part(
     outside = sweeps + further
     for t in range(low - outside, high + outside):
         if not zero and not as_given and (0 <= t < n1 or not ends):
-            at = t % n1
+            at = _around(t, n1)
             if corrected:
                 add_to_plane(rings[0, t % 3], guess[at], has_u, correction[at // 2], n3)
             else:
@@ -275,7 +275,7 @@ def _smooth_part(
             halo = outside - k - 1
             if i < low - halo or i >= high + halo or (ends and not 0 <= i < n1):
                 continue
-            at = i % n1
+            at = _around(i, n1)
             # the last state of planes of this part stands in the result, those of other planes in rings of its own
             if k == sweeps:
                 out = r[at] if r.size > 0 else rings[sweeps + 1, i % 2]
@@ -294,8 +294,10 @@ def _smooth_part(
                 residual_plane(links, out, f, c, coupling, at, x, below, above, one, -one)
                 if k < sweeps:
                     _step_colour(out, x, s, jacobi, masks, (at + colour[k] - 1) % 2, numbers[1, k])
-                elif sums.size > 0:
-                    sum_of_plane(sums[at // 2], out, n3, at % 2 == 0)
+                elif sums.size > 0 and at % 2 == 1:
+                    sum_of_planes(sums[at // 2], rings[sweeps + 1, (i + 1) % 2], out, n3)
+                elif sums.size > 0 and at == n1 - 1:
+                    sum_of_plane(sums[at // 2], out, n3, True)
                 continue
             alpha, beta, gain, before = numbers[0, k], numbers[1, k], one, x
             if k == 0:
@@ -311,17 +313,25 @@ def _smooth_part(
                 _step(out, x, before, s, jacobi, alpha, beta, gain)
 
 
-@compiled
+@compiled(inline=True)
 def _state(
     k: int, i: int, sweeps: int, as_given: bool, rings: np.ndarray, u: np.ndarray, y: np.ndarray, low: int, high: int
 ) -> np.ndarray:
     """Plane i after k sweeps."""
-    plane: np.ndarray = rings[k, i % 3]
+    plane: np.ndarray
     if k == 0 and as_given:
-        plane = u[i % u.shape[0]]
+        plane = u[_around(i, u.shape[0])]
     elif k == sweeps and low <= i < high:
         plane = y[i]
+    else:
+        plane = rings[k, i % 3]
     return plane
+
+
+@compiled(inline=True)
+def _around(i: int, n: int) -> int:
+    """i modulo n, without a division for most."""
+    return i if 0 <= i < n else i % n
 
 
 @compiled

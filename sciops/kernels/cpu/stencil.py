@@ -91,7 +91,7 @@ def is_large(u: Tensor) -> bool:
     return torch.get_num_threads() > 1 and u.numel() >= _LEAST
 
 
-@compiled
+@compiled(inline=True)
 def residual_plane(
     links: tuple[int, ...],
     r: np.ndarray,

@@ -103,7 +103,7 @@ def _moves(d: int, count: int) -> np.ndarray:
     return moves
 
 
-@compiled
+@compiled(inline=True)
 def add_to_plane(out: np.ndarray, u: np.ndarray, has_u: bool, coarse: np.ndarray, n3: int) -> None:
     """out = u + P e in one plane, P constant; rows of `n3` cells or more."""
     pairs, zero = n3 // 2, coarse.dtype.type(0)
@@ -138,6 +138,24 @@ def sum_of_plane(out: np.ndarray, r: np.ndarray, n3: int, first: bool) -> None:
                 y[k] += x[2 * k] + x[2 * k + 1]
             if n3 % 2:
                 y[pairs] += x[n3 - 1]
+
+
+@compiled(inline=True)
+def sum_of_planes(out: np.ndarray, r: np.ndarray, s: np.ndarray, n3: int) -> None:
+    """Sums over the cells of each coarse cell in a pair of planes."""
+    pairs = n3 // 2
+    for j in range(r.shape[0]):
+        y, x, z = out[j // 2], r[j], s[j]
+        if j % 2 == 0:
+            for k in range(pairs):
+                y[k] = (x[2 * k] + z[2 * k]) + (x[2 * k + 1] + z[2 * k + 1])
+            if n3 % 2:
+                y[pairs] = x[n3 - 1] + z[n3 - 1]
+        else:
+            for k in range(pairs):
+                y[k] += (x[2 * k] + z[2 * k]) + (x[2 * k + 1] + z[2 * k + 1])
+            if n3 % 2:
+                y[pairs] += x[n3 - 1] + z[n3 - 1]
 
 
 @compiled

@@ -24,7 +24,7 @@ from hostile_files import CASES, EXECUTED, SECRET, Hostile
 from sciops.cli import main
 from sciops.data import FunctionDataset, open
 from sciops.data.conventions import domain_of, field_names
-from sciops.data.summary import summarise
+from sciops.data.reading.summary import summarise
 from sciops.errors import SciopsError
 
 _ROOM = 6 << 30

@@ -1,0 +1,1 @@
+"""Pairs of functions for training: windows, masks, query points, normalisation, symmetries, order."""

@@ -1,0 +1,114 @@
+"""Masks of fields: which variables hold them, and how they come to the nodes of a domain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sciops.data.conventions import origin, require_variable, sample_dim
+from sciops.data.reading.source import VariableSource
+from sciops.errors import DataError
+
+
+def mask_names(
+    ds: xr.Dataset, fields: Sequence[str], space: Sequence[str], chosen: str | bool | Sequence[str]
+) -> tuple[str, ...]:
+    """The variables that say which nodes of the fields are in the domain; several all have to.
+
+    Parameters
+    ----------
+    ds
+        A data set by the conventions.
+    fields
+        Variables whose attribute ``mask`` may name one.
+    space
+        The space dimensions of the fields.
+    chosen
+        A name or names, True for those the fields name, False for none.
+
+    Raises
+    ------
+    DataError
+        If a mask is missing, or has dimensions other than the sample and those of space.
+
+    Examples
+    --------
+    >>> ds = xr.Dataset({"u": ("x", [1.0, 2.0]), "wet": ("x", [True, False])})
+    >>> ds["u"].attrs["mask"], ds["wet"].attrs["role"] = "wet", "mask"
+    >>> mask_names(ds, ["u"], ["x"], True)
+    ('wet',)
+    """
+    if chosen is False:
+        return ()
+    if chosen is True:
+        named = [ds[name].attrs.get("mask") for name in fields]
+    else:
+        named = [chosen] if isinstance(chosen, str) else list(chosen)
+    names = tuple(dict.fromkeys(_text(name) for name in named if name is not None))
+    for name in names:
+        dims = require_variable(ds, name).dims
+        allowed = {sample_dim(ds), *space}
+        if not set(dims) <= allowed or not set(dims) & set(space):
+            raise DataError(
+                f"{origin(ds)}: the mask {name!r} has the dimensions {dims}; expected some of "
+                f"({', '.join(map(str, space))}), and {sample_dim(ds)!r} where samples differ; or leave it out by "
+                f"mask=False"
+            )
+    return names
+
+
+def spread_over(values: NDArray[Any], dims: Sequence[str], space: Sequence[str], shape: Sequence[int]) -> Tensor:
+    """A mask (b, *dims) as bool (b, 1, *shape) on all dimensions of space.
+
+    Examples
+    --------
+    >>> spread_over(np.array([[1, 0]]), ["y"], ["x", "y"], (3, 2)).shape
+    torch.Size([1, 1, 3, 2])
+    """
+    sizes = [shape[list(space).index(dim)] if dim in dims else 1 for dim in space]
+    inside = torch.from_numpy(np.ascontiguousarray(values != 0)).reshape(len(values), 1, *sizes)
+    return inside.expand(len(values), 1, *shape).clone()
+
+
+@dataclass(frozen=True)
+class Masks:
+    """The masks of the fields of a data set; a node is inside where all of them are true.
+
+    Parameters
+    ----------
+    dims
+        The space dimensions of each mask, by name.
+    space, shape
+        The space dimensions of the fields, and their sizes.
+
+    Examples
+    --------
+    >>> masks = Masks({"wet": ("x",)}, ("x", "y"), (2, 3))
+    >>> masks.of({"wet": np.array([[[[1, 0]]]])})[0, 0].tolist()
+    [[True, True, True], [False, False, False]]
+    """
+
+    dims: Mapping[str, tuple[str, ...]]
+    space: tuple[str, ...]
+    shape: tuple[int, ...]
+
+    def of(self, values: Mapping[str, NDArray[Any]]) -> Tensor:
+        """The mask (b, 1, *shape) of what was read: (b, 1, 1, *dims) by name."""
+        parts = [spread_over(values[name][:, 0, 0], dims, self.space, self.shape) for name, dims in self.dims.items()]
+        return torch.stack(parts).all(dim=0)
+
+    def read(self, sources: Mapping[str, VariableSource], samples: NDArray[np.int64]) -> Tensor:
+        """The mask (b, 1, *shape) of some samples."""
+        zero = np.zeros((len(samples), 1), dtype=np.int64)
+        return self.of({name: sources[name].read(samples, zero) for name in self.dims})
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
