@@ -25,7 +25,8 @@ def run(arguments, folder):
 
 
 @pytest.mark.parametrize(
-    "name", ["quickstart", "simulate_and_look", "random_functions", "write_while_simulating", "masked_flow"]
+    "name",
+    ["quickstart", "simulate_and_look", "random_functions", "write_while_simulating", "masked_flow", "solve_diffusion"],
 )
 def test_example(name, tmp_path):
     run([ROOT / "examples" / f"{name}.py"], tmp_path)

@@ -32,7 +32,7 @@ import torch
 from torch import Tensor
 
 from sciops.errors import InputError
-from sciops.kernels.dispatch import Kernel, Path, saved_arguments
+from sciops.kernels.dispatch import ALL_FLOATS, Kernel, Path, saved_arguments
 from sciops.kernels.stencil import _apply_reference, offsets, require_operator, require_shape
 from sciops.kernels.transfer import coarse_shape
 
@@ -127,6 +127,38 @@ def blackbox_restrict(
     return y
 
 
+def halves_evenly(coupling: Float[Tensor, "batch link *space"]) -> bool:
+    """Whether every axis that goes around has an even number of cells.
+
+    Examples
+    --------
+    >>> halves_evenly(torch.ones(1, 1, 4)), halves_evenly(torch.ones(1, 1, 5))
+    (True, False)
+    """
+    return _odd_periodic(coupling) is None
+
+
+def _odd_periodic(coupling: Tensor) -> int | None:
+    """The first axis that goes around with an odd number of cells."""
+    d = coupling.ndim - 2
+    for a, n in enumerate(coupling.shape[2:]):
+        for number, offset in enumerate(offsets(d, coupling.shape[1])):
+            if n % 2 and offset[a]:
+                end = coupling[:, number].select(a + 1, -1 if offset[a] > 0 else 0)
+                if bool((end != 0).any()):
+                    return a
+    return None
+
+
+def _require_even(coupling: Tensor) -> None:
+    axis = _odd_periodic(coupling)
+    if axis is not None:
+        raise InputError(
+            f"axis {axis} is periodic with {coupling.shape[axis + 2]} cells; every other one makes a coarse axis only "
+            f"of an even number"
+        )
+
+
 def _require_columns(weights: Tensor, batch: int, space: Sequence[int]) -> None:
     d = len(space)
     if not 1 <= d <= 3:
@@ -158,7 +190,7 @@ def blackbox_weights(
     Raises
     ------
     InputError
-        For shapes that do not fit each other.
+        For shapes that do not fit each other, or an odd number of cells on a periodic axis.
 
     Examples
     --------
@@ -167,6 +199,7 @@ def blackbox_weights(
     [0.75, 0.5]
     """
     require_operator(diagonal, coupling, diagonal[:, None])
+    _require_even(coupling)
     weights: Tensor = _weights(diagonal, coupling)
     return weights
 
@@ -194,7 +227,7 @@ def galerkin(
     Raises
     ------
     InputError
-        For shapes that do not fit each other.
+        For shapes that do not fit each other, or an odd number of cells on a periodic axis.
 
     Examples
     --------
@@ -204,6 +237,7 @@ def galerkin(
     ([[1.5, 1.0, 1.5]], [[[0.5, 0.5, 0.0]]])
     """
     require_operator(diagonal, coupling, diagonal[:, None])
+    _require_even(coupling)
     _require_columns(weights, diagonal.shape[0], diagonal.shape[1:])
     require_shape("weights", weights, (diagonal.shape[0], *weights.shape[1:]))
     coarse, couplings = _galerkin(diagonal, coupling, weights)
@@ -381,21 +415,24 @@ def _labels(n: int) -> list[int]:
     return [0, 1, 2] * ((n - 4 * fours) // 3) + [0, 1, 2, 3] * fours
 
 
-def _paths(name: str, cpu: str) -> dict[str, Any]:
-    return {"cpu": Path(f"cpu.blackbox:{name}", cpu, needs="numba")}
+def _paths(name: str, cpu: str, transfer: bool = True) -> dict[str, Any]:
+    found = {"cpu": Path(f"cpu.blackbox:{name}", cpu, needs="numba")}
+    if transfer:
+        found["triton"] = Path(f"cuda.blackbox:{name}", "one pass over memory", needs="triton", dtypes=ALL_FLOATS)
+    return found
 
 
 _weights = Kernel(
     "blackbox_weights",
     "(Tensor diagonal, Tensor coupling) -> Tensor",
     _weights_reference,
-    **_paths("weights", "row by row, each weight once"),
+    **_paths("weights", "row by row, each weight once", transfer=False),
 )
 _galerkin = Kernel(
     "galerkin",
     "(Tensor diagonal, Tensor coupling, Tensor weights) -> (Tensor, Tensor)",
     _galerkin_reference,
-    **_paths("galerkin", "row by row, without a column of zeros"),
+    **_paths("galerkin", "row by row, without a column of zeros", transfer=False),
 )
 _prolong = Kernel(
     "blackbox_prolong",

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sciops.errors import InputError
-from sciops.kernels.stencil import _apply_reference, require_operator
+from sciops.kernels.stencil import _apply_reference, require_axes, require_operator
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -101,6 +101,7 @@ def interpolation_weights(
     [[0.75, 0.75, 0.75, 0.75], [0.25, 0.25, 0.25, 0.25]]
     """
     require_operator(diagonal, coupling, diagonal[:, None])
+    require_axes(coupling)
     d = coupling.shape[1]
     outward, beyond, within, ends = [], [], [], []
     for a in range(d):

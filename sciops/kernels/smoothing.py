@@ -28,6 +28,7 @@ from sciops.kernels.stencil import (
     _apply_reference,
     diffusion_residual,
     diffusion_slopes,
+    offsets,
     require_operator,
     require_shape,
 )
@@ -207,10 +208,11 @@ def l1_scale(
     >>> l1_scale(torch.full((1, 4), 2.0), torch.ones(1, 1, 4))
     tensor([[0.2500, 0.2500, 0.2500, 0.2500]])
     """
-    total = diagonal.abs()
-    for a in range(coupling.shape[1]):
+    require_operator(diagonal, coupling, diagonal.unsqueeze(min(1, diagonal.ndim)))
+    total, axes = diagonal.abs(), tuple(range(1, diagonal.ndim))
+    for a, offset in enumerate(offsets(diagonal.ndim - 1, coupling.shape[1])):
         w = coupling[:, a].abs()
-        total = total + w + w.roll(1, a + 1)
+        total = total + w + w.roll(offset, axes)
     return 1 / total
 
 
@@ -420,8 +422,15 @@ def _require_apart(name: str, out: Tensor, shape: Sequence[int], *others: Tensor
     if not out.is_contiguous():
         raise InputError(f"{name} of strides {out.stride()} is not contiguous; give it memory of its own")
     start = out.untyped_storage().data_ptr()
-    if any(other is not None and other.untyped_storage().data_ptr() == start for other in others):
-        raise InputError(f"{name} shares memory with another argument; give it memory of its own")
+    for other in others:
+        if other is not None and other.untyped_storage().data_ptr() == start and _overlap(out, other):
+            raise InputError(f"{name} shares memory with another argument; give it memory of its own")
+
+
+def _overlap(a: Tensor, b: Tensor) -> bool:
+    """Whether the parts of one memory that two tensors reach over overlap."""
+    ends = [t.storage_offset() + sum((n - 1) * s for n, s in zip(t.shape, t.stride(), strict=True)) for t in (a, b)]
+    return a.storage_offset() <= ends[1] and b.storage_offset() <= ends[0]
 
 
 def _require_steps(steps: int) -> None:

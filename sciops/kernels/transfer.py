@@ -27,7 +27,7 @@ from torch import Tensor
 from sciops.errors import InputError
 from sciops.kernels.dispatch import ALL_FLOATS, Kernel, Path, saved_arguments, vector_jacobian
 from sciops.kernels.interpolation import interpolation_weights, linear_weights
-from sciops.kernels.stencil import _apply_reference, require_cells, require_operator
+from sciops.kernels.stencil import _apply_reference, require_axes, require_cells, require_operator
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -197,6 +197,7 @@ def coarsen(
     (tensor([[1., 1.]]), tensor([[[0.5000, 0.5000]]]))
     """
     require_operator(diagonal, coupling, diagonal.unsqueeze(min(1, diagonal.ndim)))
+    require_axes(coupling)
     if not 0 < factor < math.inf:
         raise InputError(f"the factor is {factor}; a positive number is expected, 0.5 as a rule")
     coarse, couplings = _coarsen(diagonal, coupling, float(factor))

@@ -14,6 +14,7 @@ from sciops.errors import InputError, SolverError
 from sciops.registry import Registry
 from sciops.solvers.linear import krylov
 from sciops.solvers.linear.diffusion import Diffusion
+from sciops.solvers.linear.elasticity import Elasticity
 from sciops.solvers.linear.fast import FastDiffusion
 from sciops.solvers.linear.operator import LinearOperator
 from sciops.solvers.linear.preconditioner import Preconditioner, has_preconditioner, preconditioners
@@ -146,7 +147,7 @@ def _suited(A: LinearOperator) -> Choice:
                 return Choice("cg", made, "it is a positive diffusion problem: multigrid")
             M = "ic0" if A.device.type == "cpu" else "jacobi"
             return Choice("cg", M, f"it is a positive diffusion problem that multigrid does not take: {M}")
-    elif isinstance(A, Sparse) and A.unknowns <= _SMALL:
+    elif isinstance(A, (Sparse, Elasticity)) and A.unknowns <= _SMALL:
         return Choice("refine", "lu", f"the matrix is small, {A.unknowns} unknowns: sparse LU")
     if A.symmetric:
         if A.definite:

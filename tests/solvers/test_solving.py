@@ -8,10 +8,10 @@ import torch
 import xarray as xr
 
 from sciops import solvers
-from sciops.data import Field, Grid
+from sciops.data import Field, Grid, Mesh
 from sciops.errors import InputError, SolverError
 from sciops.solvers import Darcy, LinearProblem, solve
-from sciops.solvers.linear import Diffusion, Helmholtz, MatrixFree, Sparse
+from sciops.solvers.linear import Diffusion, Elasticity, Helmholtz, MatrixFree, Sparse
 
 GRID = Grid.unit(24, 20, kind="cell")
 
@@ -35,6 +35,9 @@ def problems(generator):
     n = torch.randn(30, 30, generator=generator, dtype=torch.float64)
     D = Diffusion(k, (0.1, 0.2))
     closed = b - b.mean()
+    corners = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]).double()
+    square = Mesh(corners, {"quad": torch.tensor([[0, 1, 2, 3]])})
+    held = Elasticity(square, 1.0, 0.3, fixed=corners[:, 0] == 0)
     return {
         "constant": (
             Diffusion(ones, (0.1, 0.2), [("neumann", "dirichlet"), "neumann"]),
@@ -48,6 +51,7 @@ def problems(generator):
         "variable": (D, b, "cg", "positive diffusion"),
         "variable, closed": (Diffusion(k, (0.1, 0.2), "neumann"), closed, "cg", "positive diffusion"),
         "small matrix": (Sparse(n), b.ravel()[:30], "refine", "sparse LU"),
+        "elastic": (held, held.right_hand_side((0.0, -1.0)), "refine", "sparse LU"),
         "sum": (D + D, b, "cg", "symmetric positive definite"),
         "indefinite": (Diffusion(k, (0.1, 0.2), reaction=-200 * k), b, "minres", "may be indefinite"),
         "not symmetric": (MatrixFree(lambda u: 5 * u + u.roll(1, -1), (9, 8)), b, "gmres", "not symmetric"),

@@ -137,12 +137,21 @@ def linked(q, n1, n2, n3, LINK: tl.constexpr, UP: tl.constexpr, LINKS: tl.conste
     if LINKS == DIM:
         beside = neighbour(q, n1, n2, n3, 3 - DIM + LINK, UP)
     else:
-        # the digits of the offset to base three, less one; the middle one is the cell itself
+        # the offset written to base three stands as far behind the cell itself as the number of the link
         beside = q
         for a in tl.static_range(DIM):
-            digit: tl.constexpr = (LINK + (9 if DIM == 2 else 27) // 2 + 1) // (3 ** (DIM - 1 - a)) % 3
-            if digit != 1:
-                beside = neighbour(beside, n1, n2, n3, 3 - DIM + a, (digit == 2) == UP)
+            beside = _turned(beside, n1, n2, n3, 3 - DIM + a, (LINK + LINKS + 1) // 3 ** (DIM - 1 - a) % 3, UP)
+    return beside
+
+
+@triton.jit
+def _turned(q, n1, n2, n3, AXIS: tl.constexpr, DIGIT: tl.constexpr, UP: tl.constexpr):
+    if DIGIT == 1:
+        beside = q
+    elif DIGIT == 2:
+        beside = neighbour(q, n1, n2, n3, AXIS, UP)
+    else:
+        beside = neighbour(q, n1, n2, n3, AXIS, not UP)
     return beside
 
 

@@ -22,7 +22,7 @@ _CELLS = ("triangle", "quad", "tetra", "hexahedron")
 class Elasticity(LinearOperator):
     r"""The stiffness of an isotropic elastic body, symmetric positive definite where enough of it is held.
 
-    .. math:: \int \sigma(u) : \varepsilon(v), \qquad \sigma = 2\mu\,\varepsilon + \lambda\, \mathrm{tr}(\varepsilon)\, I
+    .. math:: \int \sigma(u) : \varepsilon(v), \quad \sigma = 2\mu\,\varepsilon + \lambda\, \mathrm{tr}(\varepsilon)\, I
 
     with linear elements (multilinear on quads and hexahedra), plane strain in two dimensions. Displacements have the
     shape ``(d, point)``. Rows of fixed points are those of the identity.

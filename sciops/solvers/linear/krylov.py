@@ -473,7 +473,7 @@ def _run(
     status = ended.status.masked_fill(unreachable & ~bad, int(Outcome.INCONSISTENT))
     status = status.masked_fill(bad, int(Outcome.NOT_FINITE))
     evidence = ended.evidence if lost is None else torch.where(unreachable, lost / scale, ended.evidence)
-    detail = "b has NaN or infinity" if bool(bad.any()) else ended.detail
+    detail = "b has NaN or infinity; look for the first one with .isfinite()" if bool(bad.any()) else ended.detail
     ended = ended._replace(
         status=status, residual=torch.where(bad, math.nan, true / scale), evidence=evidence, detail=detail
     )

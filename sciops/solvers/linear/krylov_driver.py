@@ -16,7 +16,9 @@ from sciops.solvers.linear.solution import REMEDIES, Outcome
 
 _LOOK = {"cpu": 1}  # iterations between two looks at the status; elsewhere a look waits for the device
 _LOOK_ELSEWHERE = 8
+_LOOK_FOR = "look for the first one with .isfinite()"
 _PROGRESS = 0.5  # of a run that ended above its goal, by which the true residual must have fallen to go on from there
+_ASTRAY = 1e3  # by which a run may end above the residual it began with: the energy may fall all the same
 _NULL = {
     torch.float64: 1e-11,
     torch.float32: 1e-5,
@@ -48,10 +50,13 @@ def iterate(
     status.masked_fill_(~size.isfinite(), int(Outcome.NOT_FINITE))
     history, taken = [size], 0
     count = torch.zeros(len(b), dtype=torch.int64, device=b.device)
-    evidence, detail = torch.zeros_like(size), "b - A x0 is not finite: there is a NaN or an infinity in x0 or A"
+    evidence, detail = (
+        torch.zeros_like(size),
+        f"b - A x0 is not finite: there is a NaN or an infinity in x0 or A; {_LOOK_FOR}",
+    )
     look = _LOOK.get(b.device.type, _LOOK_ELSEWHERE)
     while taken < maxiter and bool((status == 0).any()):
-        before, ran = size, status == 0
+        before, ran, back = size, status == 0, x.clone()
         run = start(system, x, r, status, goal, maxiter - taken)
         for step in range(min(run.length or maxiter, maxiter - taken)):
             moving = status == 0
@@ -70,10 +75,17 @@ def iterate(
         r = run.r if run.exact else system.residual(x, b)
         size = torch.where(ran, norm(r), size)
         _judge(status, ran, size, before, goal, restarted=run.length is not None)
+        # an iterate that went astray is no answer: what the run began with is better
+        astray = ran & ~(size <= _ASTRAY * before)
+        if bool(astray.any()):
+            x.copy_(torch.where(astray[:, None], back, x))
+            size = torch.where(astray, before, size)
+            status.masked_fill_(astray & (status == 0), int(Outcome.STAGNATED))
     status.masked_fill_(status == 0, int(Outcome.MAXITER))
     failed = status != int(Outcome.CONVERGED)
     if bool(failed.any()):
         share = _out_of_reach(system, b, failed)
+        evidence = torch.where(status == int(Outcome.STAGNATED), _rounding(system, b, x), evidence)
         found = failed & (share > goal / norm(b))
         status.masked_fill_(found, int(Outcome.INCONSISTENT))
         evidence = torch.where(found, share, evidence)
@@ -83,10 +95,11 @@ def iterate(
 def describe(code: Outcome, ended: Ended, system: int, dtype: torch.dtype) -> str:
     """Why a system failed, and the remedy."""
     place = f" at iteration {int(ended.iterations[system])} in system {system}"
-    detail = ended.detail
-    if code is Outcome.STAGNATED:
-        detail = "float32 carries no more digits: use float64" if dtype == torch.float32 else "ask for less by rtol"
-    return REMEDIES[code].format(value=float(ended.evidence[system]), place=place, detail=detail)
+    value = float(ended.evidence[system])
+    if code is Outcome.STAGNATED and value < 0.01 * float(ended.residual[system]):
+        return f"the residual does not fall any more{place}; use a better M, another method, or a larger restart"
+    detail = str(dtype).removeprefix("torch.") if code is Outcome.STAGNATED else ended.detail
+    return REMEDIES[code].format(value=value, place=place, detail=detail)
 
 
 def _mark(status: Tensor, estimate: Tensor, goal: Tensor) -> None:
@@ -120,10 +133,10 @@ def _culprit(run: Run, status: Tensor) -> str:
     """Who brought the first value that is not finite."""
     bad = status == int(Outcome.NOT_FINITE)
     if not bool(run.answer[bad].isfinite().all()):
-        return "the preconditioner M returned NaN or infinity"
+        return f"the preconditioner M returned NaN or infinity; {_LOOK_FOR}"
     if not bool(run.image[bad].isfinite().all()):
-        return "the product with A has NaN or infinity"
-    return "the numbers of the iteration overflowed"
+        return f"the product with A has NaN or infinity; {_LOOK_FOR}"
+    return "the method diverged until its numbers overflowed; use gmres, or a better M"
 
 
 def _out_of_reach(system: System, b: Tensor, failed: Tensor) -> Tensor:
@@ -163,6 +176,13 @@ def _out_of_reach(system: System, b: Tensor, failed: Tensor) -> Tensor:
     null = failed & (norm(backward(r)) <= tolerance * norm(r))
     share = krylov.dot(v, b).abs() / (norm(v) * whole).clamp_min(torch.finfo(torch.float64).tiny)
     return torch.where(null & share.isfinite(), share, 0.0)
+
+
+def _rounding(system: System, b: Tensor, x: Tensor) -> Tensor:
+    """What the rounding of x alone leaves of the relative residual, about eps |A| |x| / |b|."""
+    probe = torch.randn(b.shape, generator=torch.Generator().manual_seed(0), dtype=b.dtype).to(b.device)
+    largest = norm(system.apply(probe)) / norm(probe)
+    return torch.finfo(b.dtype).eps * largest * norm(x) / norm(b)
 
 
 def _unit_scale(A: LinearOperator, b: Tensor) -> Tensor:

@@ -1,12 +1,13 @@
-r"""`Multigrid`: the preconditioner that solves diffusion on a grid in a number of iterations that no grid makes larger.
+r"""`Multigrid`: the preconditioner with which iterations for diffusion on a grid hardly grow as the grid is refined.
 
 **The recursion.** :func:`cycle` is all that a multigrid cycle is: smooth, restrict the residual, solve on the next
-level, prolong, smooth. It asks three things of a level (:class:`Level`) and knows nothing of operators, so that a
-method with other levels, learned ones among them, is other levels and not another recursion.
+level, prolong, smooth. It knows nothing of operators, only of a :class:`Level`, so that a method with other levels,
+learned ones among them, is other levels and not another recursion.
 
 **The levels here** (:class:`StencilLevel`) come from the operator alone. Prolongation follows its equations
-(:mod:`sciops.kernels.blackbox`) and the coarse operator is the Galerkin product P' A P, which is what keeps the count of
-iterations small where the coefficient jumps. A polynomial in D^-1 A, the same on the way down and up, makes the cycle
+(:mod:`sciops.kernels.blackbox`) and the coarse operator is the Galerkin product P' A P: jumps of the coefficient that
+the grid resolves do not make the iterations more. (A coefficient that is another random number in every cell is
+resolved by no grid, and there they do grow.) A polynomial in D^-1 A, the same on the way down and up, makes the cycle
 symmetric; its bounds come from the largest eigenvalue on each level.
 """
 
@@ -22,15 +23,24 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sciops.errors import InputError, did_you_mean
-from sciops.kernels.blackbox import blackbox_prolong, blackbox_restrict, blackbox_weights, galerkin
+from sciops.kernels.blackbox import (
+    blackbox_prolong,
+    blackbox_restrict,
+    blackbox_weights,
+    galerkin,
+    halves_evenly,
+)
+from sciops.kernels.cpu.memory import apart
+from sciops.kernels.krylov import dot
+from sciops.kernels.minres import minres_lanczos, minres_start
 from sciops.kernels.smoothing import Sweeps, chebyshev, gauss_seidel, smooth_, smooth_residual_
-from sciops.kernels.stencil import diffusion_apply, diffusion_residual, offsets
+from sciops.kernels.stencil import diffusion_apply, diffusion_residual
 from sciops.kernels.transfer import coarse_shape, coarsen
 from sciops.solvers.linear.operator import LinearOperator
 from sciops.solvers.linear.preconditioner import preconditioners
 
 _COARSEST = 100  # unknowns that are solved for by a dense inverse
-_SAFETY = 1.1  # over the estimate of the largest eigenvalue, which power iteration finds from below
+_SAFETY = 1.1  # over the largest eigenvalue, which Lanczos finds from below
 _CONTRAST = 1e6  # of the diagonal, beyond which single precision would lose the weak part
 SMOOTHERS = ("chebyshev", "red-black")
 
@@ -63,6 +73,18 @@ def cycle(levels: Sequence[Level], solve: CoarseSolve, b: Tensor, turns: int = 1
         How often each coarser level is visited: 1 for a V-cycle, 2 for a W-cycle.
     level
         Where to begin.
+
+    Returns
+    -------
+    Tensor
+        Of the shape of b; it may be memory that the finest level writes again in the next cycle.
+
+    Examples
+    --------
+    >>> from sciops.solvers.linear import Diffusion
+    >>> M = Multigrid(Diffusion(torch.ones(32, 32).double(), grid=1.0))
+    >>> cycle(M.levels, M.coarsest, torch.ones(1, 1, 32, 32)).shape
+    torch.Size([1, 1, 32, 32])
     """
     if level == len(levels):
         return solve(b)
@@ -78,15 +100,24 @@ def cycle(levels: Sequence[Level], solve: CoarseSolve, b: Tensor, turns: int = 1
 
 
 class CoarseSolve:
-    """The inverse of a small symmetric operator, dense; the pseudo-inverse where it is singular."""
+    """The inverse of a small symmetric operator, dense.
 
-    def __init__(self, diagonal: Tensor, coupling: Tensor) -> None:
+    Parameters
+    ----------
+    diagonal, coupling
+        Of :mod:`sciops.kernels.stencil`.
+    kept
+        How many of the smallest eigenvalues are zero but for rounding, and stay zero in the inverse.
+    """
+
+    def __init__(self, diagonal: Tensor, coupling: Tensor, kept: int = 0) -> None:
         n = diagonal[0].numel()
         unit = torch.eye(n, dtype=torch.float64, device=diagonal.device).view(1, n, *diagonal.shape[1:])
         unit = unit.expand(diagonal.shape[0], *unit.shape[1:]).contiguous()
         matrix = diffusion_apply(diagonal.double(), coupling.double(), unit).flatten(2)
-        # far above rounding, far below the smallest eigenvalue that is not zero
-        self.inverse = torch.linalg.pinv(matrix, hermitian=True, rtol=1e-10).to(diagonal.dtype)
+        values, vectors = torch.linalg.eigh((matrix + matrix.mT) / 2)
+        inverse = torch.where(torch.arange(n, device=values.device) < kept, 0, 1 / values)
+        self.inverse = ((vectors * inverse[:, None]) @ vectors.mT).to(diagonal.dtype)
 
     def __call__(self, b: Tensor) -> Tensor:
         u: Tensor = b.flatten(2) @ self.inverse
@@ -94,11 +125,24 @@ class CoarseSolve:
 
 
 class StencilLevel:
-    """A level of an operator with its neighbours: diagonal, couplings, the smoother and the way to the next level."""
+    """A level of an operator that couples neighbours.
+
+    Parameters
+    ----------
+    diagonal, coupling
+        Of :mod:`sciops.kernels.stencil`.
+    sweeps
+        The smoother on the way down; on the way up its adjoint.
+    weights
+        Of :func:`~sciops.kernels.blackbox.blackbox_weights`; None for the constant prolongation.
+    """
 
     def __init__(self, diagonal: Tensor, coupling: Tensor, sweeps: Sweeps, weights: Tensor | None) -> None:
-        self.diagonal, self.coupling, self.sweeps, self.weights = diagonal, coupling, sweeps, weights
-        self._kept: dict[torch.Size, tuple[Tensor, Tensor]] = {}
+        self.sweeps, self.weights = sweeps, weights
+        self.diagonal, self.coupling = apart([diagonal.shape, coupling.shape], diagonal)
+        self.diagonal.copy_(diagonal)
+        self.coupling.copy_(coupling)
+        self._kept: dict[torch.Size, list[Tensor]] = {}
 
     def down(self, b: Tensor) -> tuple[Tensor, Tensor]:
         u, r = self._memory(b)
@@ -116,11 +160,11 @@ class StencilLevel:
     def residual(self, b: Tensor, u: Tensor) -> Tensor:
         return diffusion_residual(self.diagonal, self.coupling, u, b)
 
-    def _memory(self, b: Tensor) -> tuple[Tensor, Tensor]:
+    def _memory(self, b: Tensor) -> list[Tensor]:
         """Where solution and residual go, kept from cycle to cycle: fresh memory costs as much as the smoothing."""
         if b.shape not in self._kept:
             rest = b.shape[2:] if self.weights is not None else coarse_shape(b.shape[2:])
-            self._kept = {b.shape: (torch.empty_like(b), b.new_empty(*b.shape[:2], *rest))}
+            self._kept = {b.shape: apart([b.shape, (*b.shape[:2], *rest)], b)}
         return self._kept[b.shape]
 
 
@@ -149,6 +193,7 @@ class Chebyshev:
             raise InputError(f"{self}: a degree of at least 1 and a lower bound between 0 and 1 are expected")
 
     def sweeps(self, largest: float) -> Sweeps:
+        """The sweeps for a level whose largest eigenvalue of D^-1 A is given."""
         return chebyshev(self.degree, (self.lower * largest, largest))
 
 
@@ -169,6 +214,7 @@ class RedBlack:
             raise InputError(f"{self}: at least one step is expected")
 
     def sweeps(self, largest: float) -> Sweeps:
+        """The sweeps, the same for every level."""
         return gauss_seidel(self.steps)
 
 
@@ -254,26 +300,30 @@ class Multigrid:
             raise InputError(
                 f"multigrid needs an operator that is positive definite, {A!r} is not; use minres or gmres"
             )
-        self.turns = turns or (1 if coupling.ndim < 5 else 2)
-        if not 1 <= self.turns <= 3:
-            raise InputError(f"a cycle takes 1 (V), 2 (W) or 3 turns on each level, got {turns}")
+        if turns not in (None, 1, 2, 3):
+            raise InputError(f"a cycle takes 1 (V), 2 (W) or 3 turns on each level, got {turns!r}")
+        if dtype not in (None, torch.float32, torch.float64):
+            raise InputError(f"a cycle computes in torch.float32 or torch.float64, got {dtype!r}")
+        self.turns = (1 if coupling.ndim < 5 else 2) if turns is None else turns
         self.smoother = _smoother(smoother, coupling.ndim - 2)
-        self.coarsening = coarsening or ("galerkin" if _halves_evenly(coupling) else "sums")
+        natural = "galerkin" if halves_evenly(coupling) else "sums"
+        self.coarsening = natural if coarsening is None else coarsening
         if self.coarsening not in ("galerkin", "sums"):
             raise InputError(f"unknown coarsening {coarsening!r}{did_you_mean(str(coarsening), ['galerkin', 'sums'])}")
         if self.coarsening == "galerkin" and isinstance(self.smoother, RedBlack):
             raise InputError("RedBlack smooths couplings along the axes; with it goes coarsening='sums'")
         self.space = A.space
         with torch.no_grad():
-            self._set_up(diagonal.detach(), coupling.detach(), dtype)
+            kept = 0 if A.nullspace is None else A.nullspace.shape[1]
+            self._set_up(diagonal.detach(), coupling.detach(), dtype, kept)
 
-    def _set_up(self, diagonal: Tensor, coupling: Tensor, dtype: torch.dtype | None) -> None:
+    def _set_up(self, diagonal: Tensor, coupling: Tensor, dtype: torch.dtype | None, kept: int) -> None:
         largest = diagonal.amax()
         smallest = diagonal.amin()
         if not bool(largest > 0) or not bool(smallest > 0) or not bool(coupling.isfinite().all()):
             raise InputError(
-                f"the diagonal of A reaches from {float(smallest):g} to {float(largest):g}: multigrid needs one that is "
-                f"positive and finite everywhere"
+                f"the diagonal of A reaches from {float(smallest):g} to {float(largest):g}: multigrid needs one that "
+                f"is positive and finite everywhere"
             )
         self.dtype = dtype or (torch.float32 if bool(largest < _CONTRAST * smallest) else diagonal.dtype)
         # entries around one, whatever the units: single precision ends at 1e38
@@ -282,7 +332,7 @@ class Multigrid:
         self.levels: list[StencilLevel] = []
         while diagonal[0].numel() > _COARSEST:
             sweeps = self.smoother.sweeps(_largest_eigenvalue(diagonal, coupling))
-            if self.coarsening == "galerkin" and _halves_evenly(coupling):
+            if self.coarsening == "galerkin" and halves_evenly(coupling):
                 weights: Tensor | None = blackbox_weights(diagonal, coupling)
                 coarse = galerkin(diagonal, coupling, weights)  # type: ignore[arg-type]
             elif coupling.shape[1] == coupling.ndim - 2:
@@ -295,7 +345,7 @@ class Multigrid:
                 )
             self.levels.append(StencilLevel(diagonal, coupling, sweeps, weights))
             diagonal, coupling = coarse
-        self.coarsest = CoarseSolve(diagonal, coupling)
+        self.coarsest = CoarseSolve(diagonal, coupling, kept)
         self._last = tuple(diagonal.shape[1:])
 
     def __call__(self, r: Float[Tensor, "batch rhs *space"]) -> Float[Tensor, "batch rhs *space"]:
@@ -325,36 +375,32 @@ def _smoother(smoother: Chebyshev | RedBlack | str | None, d: int) -> Chebyshev 
         if smoother not in SMOOTHERS:
             raise InputError(f"unknown smoother {smoother!r}{did_you_mean(smoother, SMOOTHERS)}")
         return Chebyshev() if smoother == "chebyshev" else RedBlack()
+    if not isinstance(smoother, Chebyshev | RedBlack):
+        raise InputError(f"a smoother is Chebyshev(...), RedBlack(...) or the name of one, got {smoother!r}")
     return smoother
 
 
-def _halves_evenly(coupling: Tensor) -> bool:
-    """Whether every axis that goes around has an even number of cells."""
-    d, space = coupling.ndim - 2, coupling.shape[2:]
-    for a, n in enumerate(space):
-        if n % 2 == 0:
-            continue
-        for number, offset in enumerate(offsets(d, coupling.shape[1])):
-            end = coupling[:, number].select(a + 1, -1 if offset[a] > 0 else 0)
-            if offset[a] and bool((end != 0).any()):
-                return False
-    return True
-
-
 def _largest_eigenvalue(diagonal: Tensor, coupling: Tensor, steps: int = 10) -> float:
-    """A bound of the spectrum of D^-1 A: the smaller one of Gershgorin's and of what power iteration finds."""
+    """A bound of the spectrum of D^-1 A: the smaller one of Gershgorin's and of what some steps of Lanczos find."""
     ones = torch.ones_like(diagonal)[:, None]
     around = diffusion_apply(torch.zeros_like(diagonal), -coupling.abs(), ones)[:, 0]
     gershgorin = float((1 + around / diagonal).amax())
     if gershgorin <= 2 * (1 + 1e-5):
         return gershgorin  # couplings of one sign: sharp
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(ones.shape, generator=generator, dtype=torch.float64).to(ones)
-    scale, found = 1 / diagonal[:, None], 0.0
-    axes = tuple(range(1, x.ndim))
+    start = torch.randn(ones.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    r, D = start.to(ones).flatten(1), diagonal.flatten(1)
+    old, status = torch.zeros_like(r), torch.zeros(len(r), dtype=torch.int32, device=r.device)
+    scalars = minres_start(dot(r, r / D).sqrt())
+    alphas, betas = [], []
     for _ in range(steps):
-        y = scale * diffusion_apply(diagonal, coupling, x)
-        length = torch.linalg.vector_norm(y, dim=axes, keepdim=True)
-        found = float((length / torch.linalg.vector_norm(x, dim=axes, keepdim=True)).amax())
-        x = y / length
-    return min(gershgorin, _SAFETY * found)
+        z = r / D
+        new, scalars, status = minres_lanczos(
+            old, r, z, diffusion_apply(diagonal, coupling, z.view_as(ones)).flatten(1), scalars, status
+        )
+        alphas.append(scalars[2])
+        betas.append(dot(new, new / D).sqrt())
+        scalars = torch.cat([scalars[1:2], betas[-1][None], scalars[2:]])
+        old, r = r, new
+    beside = torch.diag_embed(torch.stack(betas[:-1], -1), 1)
+    found = torch.linalg.eigvalsh(torch.diag_embed(torch.stack(alphas, -1)) + beside + beside.mT)
+    return min(gershgorin, _SAFETY * float(found.amax()))

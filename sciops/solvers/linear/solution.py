@@ -99,10 +99,11 @@ REMEDIES = {
     "use another M, or fgmres, which needs no definite one",
     Outcome.NONSYMMETRIC_PRECONDITIONER: "M is not symmetric (or not linear): <M r_1, r_0> / |M r_1| |r_0| = "
     "{value:.3g} where a symmetric M has 0{place}; use fcg, fgmres, or a symmetric M",
-    Outcome.NOT_FINITE: "{detail}{place}; look for the first one with .isfinite()",
+    Outcome.NOT_FINITE: "{detail}{place}",
     Outcome.BREAKDOWN: "a divisor of the method vanished{place}; use gmres with a larger restart",
     Outcome.EXHAUSTED: "the Krylov space holds no better answer{place}: A is singular",
-    Outcome.STAGNATED: "the residual does not fall any more{place}; {detail}",
+    Outcome.STAGNATED: "the residual does not fall any more{place}; rounding alone leaves about "
+    "{value:.1e} of b in {detail}: ask for less by rtol, or scale the system",
     Outcome.MAXITER: "maxiter was reached{place}; raise it, or give a better preconditioner M",
     Outcome.INCONSISTENT: "A is singular and b is not in its range: a part of relative size {value:.3g} of b cannot be "
     "reached; remove it from b, or fix the null space",

@@ -10,8 +10,8 @@ import xarray as xr
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.integrate import ode
 
-from sciops.data.domains.axis import Axis
 from sciops.data.conventions import coordinate
+from sciops.data.domains.axis import Axis
 from sciops.errors import InputError
 from sciops.solvers.pde.simulator import Array, Simulator, check_size, generator, largest_relative_error, simulators
 

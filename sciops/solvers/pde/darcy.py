@@ -11,8 +11,8 @@ import scipy.sparse as sparse
 import xarray as xr
 from scipy.sparse.linalg import splu
 
-from sciops.data.domains.axis import Axis
 from sciops.data.conventions import coordinate
+from sciops.data.domains.axis import Axis
 from sciops.errors import InputError
 from sciops.solvers.pde.simulator import Array, Simulator, check_size, generator, largest_relative_error, simulators
 

@@ -123,3 +123,10 @@ def test_an_atol_is_enough():
     found = linear.cg(A, torch.ones(8, dtype=torch.float64), rtol=0, atol=10.0)
     assert found.converged and found.iterations == 0
     assert linear.cg(A, torch.zeros(8, dtype=torch.float64), x0=torch.ones(8).double()).value.abs().max() == 0
+
+
+@pytest.mark.parametrize("method", ["cg", "fcg", "minres", "gmres", "fgmres", "bicgstab", "refine"])
+def test_no_system_is_solved_by_none(method):
+    A = linear.Diffusion(torch.ones(8, dtype=torch.float64), grid=1.0)
+    found = getattr(linear, method)(A, torch.ones(0, 8, dtype=torch.float64), M="jacobi")
+    assert found.converged and found.value.shape == (0, 8) and found.status == ()

@@ -108,7 +108,7 @@ def test_values_that_are_not_finite(method, where, generator):
         b[3, 3] = torch.nan
     if where == "x0":
         options["x0"] = torch.full_like(b, torch.inf)
-    named = {"b": "b has NaN", "x0": "x0", "M": "preconditioner M returned", "A": "product with A|overflowed"}[where]
+    named = {"b": "b has NaN", "x0": "x0", "M": "preconditioner M returned", "A": "product with A|diverged"}[where]
     with pytest.raises(SolverError, match=named) as caught:
         getattr(linear, method)(A, b, **options)
     assert caught.value.solution.status == ("not finite",)
@@ -246,3 +246,19 @@ def test_the_factors_that_break_down_say_so(generator):
     with pytest.raises(InputError, match="breaks down"):
         linear.IncompleteCholesky(Sparse(np.array([[1.0, 2.0], [2.0, 1.0]])), shift=0.0)
     assert linear.IncompleteCholesky(Sparse(np.array([[1.0, 1.5], [1.5, 1.0]]))).shift == 1.0
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_answer_to_a_system_too_hard_for_its_precision_is_not_worse_than_the_start(method, generator):
+    """An inclusion of contrast 1e12: eps |A| |x| / |b| is above the goal, whatever the method; x does not go astray."""
+    k = torch.ones(12, 12, dtype=torch.float64)
+    k[4:8, 4:8] = 1e12
+    A = Diffusion(k, (1 / 12, 1 / 12))
+    b = rhs(generator, 12, 12)
+    for M in ("ic0", "lu"):
+        found = getattr(linear, method)(A, b, M=M, rtol=1e-10, maxiter=500, raise_on_failure=False)
+        assert not found.converged and float(found.residuals) <= 1e3
+        torch.testing.assert_close(found.residuals, true_residual(A, found, b), rtol=1e-2, atol=1e-12)
+    found = linear.cg(A, b, M="lu", rtol=1e-10, raise_on_failure=False)
+    assert found.status == ("stagnated",) and "rounding alone leaves about" in found.message
+    assert linear.cg(A, b, M="lu", rtol=1e-3).converged

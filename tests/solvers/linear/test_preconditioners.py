@@ -1,4 +1,4 @@
-"""Preconditioners: fast transforms exact for every kind of side, incomplete factors, Schwarz, adapters, anything callable."""
+"""Preconditioners: transforms exact for every kind of side, incomplete factors, Schwarz, adapters, any callable."""
 
 from __future__ import annotations
 
