@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sciops.errors import InputError, did_you_mean
+from sciops.kernels.stencil import require_cells
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -64,9 +65,10 @@ def diffusion_operator(
     >>> diagonal.tolist(), coupling.tolist()
     ([[3.0, 2.0, 2.0, 1.0]], [[[1.0, 1.0, 1.0, 0.0]]])
     """
+    numbers = isinstance(spacing, Sequence) and all(isinstance(h, int | float) for h in spacing)
+    if not numbers or not 1 <= len(spacing) <= 3 or any(not 0 < h < math.inf for h in spacing):
+        raise InputError(f"the spacing is {spacing!r}; a sequence of one, two or three positive widths is expected")
     d = len(spacing)
-    if not 1 <= d <= 3 or any(not h > 0 for h in spacing):
-        raise InputError(f"the spacing is {tuple(spacing)}; one, two or three positive widths are expected")
     anisotropic = k.ndim == d + 2 and k.shape[1] == d
     if k.ndim != d + 1 and not anisotropic:
         raise InputError(
@@ -76,6 +78,7 @@ def diffusion_operator(
     if not k.is_floating_point():
         raise InputError(f"the coefficient is {k.dtype}; real floating-point numbers are expected")
     shape = (k.shape[0], *k.shape[-d:])
+    require_cells(shape[1:])
     if isinstance(reaction, Tensor) and reaction.shape != shape:
         raise InputError(f"the reaction has shape {tuple(reaction.shape)}, expected {shape} as the coefficient has")
     sides = _sides(boundary, d)
@@ -109,8 +112,8 @@ def _sides(boundary: Side | Sequence[Side | Sequence[Side]], d: int) -> list[tup
         raise InputError(f"the boundary {boundary!r} has {len(boundary)} axes, expected {d} as the spacing has")
     found = []
     for a, sides in enumerate(boundary):
-        pair = (sides, sides) if isinstance(sides, (str, int, float)) else tuple(sides)
-        if len(pair) != 2:
+        pair = (sides, sides) if isinstance(sides, (str, int, float)) else tuple(sides) if sides is not None else ()
+        if len(pair) != 2 or not all(isinstance(side, (str, int, float)) for side in pair):
             raise InputError(f"the boundary of axis {a} is {sides!r}, expected a kind or a pair (lower, upper)")
         for side in pair:
             if isinstance(side, str) and side not in _NAMES:

@@ -78,6 +78,9 @@ class Path:
         return f"{self.needs} is not installed" if self.needs and not _is_installed(self.needs) else None
 
 
+_WHOLE = ("status", "pivots")  # the arguments that hold whole numbers
+
+
 class Kernel:
     """A tensor function as a custom operator ``torch.ops.sciops.<name>`` with several implementations.
 
@@ -164,7 +167,7 @@ class Kernel:
     def _require_alike(self, args: tuple[Any, ...]) -> str:
         """The type of the device of all tensors; InputError unless they share it and are real numbers of one dtype."""
         device, dtype = None, None
-        for a in args:
+        for name, a in zip(self.arguments, args, strict=False):
             if not isinstance(a, Tensor):
                 continue
             if device is None:
@@ -172,8 +175,9 @@ class Kernel:
             elif a.device != device:
                 raise InputError(f"{self.name}: {self._told(args, 'device')}; move all to one device")
             if not a.dtype.is_floating_point:
-                if a.dtype.is_complex:
-                    raise InputError(f"{self.name}: {self._told(args, 'dtype')}; real tensors are expected")
+                if a.dtype.is_complex or name not in _WHOLE:
+                    told = self._told(args, "dtype")
+                    raise InputError(f"{self.name}: {told}; real floating-point tensors are expected")
             elif dtype is None:
                 dtype = a.dtype
             elif a.dtype != dtype and not self.mixed and not _is_autocast(device.type):
@@ -351,7 +355,7 @@ def _force(choices: dict[str, str]) -> None:
     known = sorted({kernel.family for kernel in KERNELS.values()})
     for family, path in choices.items():
         if path not in PATHS:
-            raise InputError(f"unknown path {path!r} for kernels{did_you_mean(path, PATHS)}")
+            raise InputError(f"unknown path {path!r} for kernels{did_you_mean(str(path), PATHS)}")
         if family and KERNELS and family not in known:
             raise InputError(f"unknown family of kernels {family!r}{did_you_mean(family, known)}")
     _forced.update(choices)  # type: ignore[arg-type]

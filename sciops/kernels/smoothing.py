@@ -60,7 +60,10 @@ class Sweeps:
         lengths = {len(self.momentum), len(self.step), len(self.colour)}
         if len(lengths) != 1 or 0 in lengths:
             raise InputError(f"sweeps need as many momenta, steps and colours, at least one; got {self}")
-        if any(c not in (0, 1, 2) for c in self.colour):
+        numbers = (*self.momentum, *self.step)
+        if not all(isinstance(x, int | float) and math.isfinite(x) for x in numbers):
+            raise InputError(f"momenta and steps of sweeps are finite numbers, got {self.momentum} and {self.step}")
+        if any(not isinstance(c, int) or c not in (0, 1, 2) for c in self.colour):
             raise InputError(f"colours of sweeps are 0 (all), 1 (even) and 2 (odd), got {self.colour}")
         if any(self.momentum) and any(self.colour):
             raise InputError(f"sweeps with momentum change all cells (colour 0), got colours {self.colour}")
@@ -135,9 +138,10 @@ def chebyshev(degree: int = 2, bounds: tuple[float, float] = (0.5, 2.0)) -> Swee
     (0.5,)
     """
     _require_steps(degree)
+    two = isinstance(bounds, Sequence) and len(bounds) == 2 and all(isinstance(x, int | float) for x in bounds)
+    if not two or not 0 < bounds[0] < bounds[1] < math.inf:
+        raise InputError(f"bounds of a Chebyshev smoother are two positive increasing numbers, got {bounds!r}")
     low, high = bounds
-    if not 0 < low < high < math.inf:
-        raise InputError(f"bounds of a Chebyshev smoother are positive and increasing, got {bounds}")
     centre, half = (high + low) / 2, (high - low) / 2
     momentum, step, rho = [0.0], [1 / centre], half / centre
     for _ in range(degree - 1):
@@ -260,7 +264,7 @@ def smooth(
     >>> smooth(diagonal, coupling, 1 / diagonal, torch.ones(1, 1, 4), sweeps=gauss_seidel())
     tensor([[[0.5000, 1.0000, 0.5000, 0.7500]]])
     """
-    _require_fields(diagonal, coupling, scale, b, u, correction)
+    _require_fields(diagonal, coupling, scale, b, u, correction, sweeps)
     y: Tensor = _smooth(
         diagonal, coupling, scale, b, u, correction, list(sweeps.momentum), list(sweeps.step), list(sweeps.colour)
     )
@@ -305,7 +309,7 @@ def smooth_residual(
     >>> r
     tensor([[[1.5000, 1.5000]]])
     """
-    _require_fields(diagonal, coupling, scale, b, u, correction)
+    _require_fields(diagonal, coupling, scale, b, u, correction, sweeps)
     y, r = _smooth_residual(
         diagonal,
         coupling,
@@ -359,7 +363,7 @@ def smooth_(
     >>> smooth_(torch.empty(1, 1, 4), diagonal, coupling, 1 / diagonal, torch.ones(1, 1, 4), sweeps=gauss_seidel())
     tensor([[[0.5000, 1.0000, 0.5000, 0.7500]]])
     """
-    _require_fields(diagonal, coupling, scale, b, u, correction)
+    _require_fields(diagonal, coupling, scale, b, u, correction, sweeps)
     _require_apart("out", out, b.shape, diagonal, coupling, scale, b, None if u is out else u, correction)
     numbers = list(sweeps.momentum), list(sweeps.step), list(sweeps.colour)
     _smooth_inplace(out, diagonal, coupling, scale, b, u, correction, *numbers)
@@ -407,7 +411,7 @@ def smooth_residual_(
     >>> smooth_residual_(u, r, *operator, torch.ones(1, 1, 4), sweeps=jacobi(), coarse=True)[1]
     tensor([[[1.5000, 1.5000]]])
     """
-    _require_fields(diagonal, coupling, scale, b, u, correction)
+    _require_fields(diagonal, coupling, scale, b, u, correction, sweeps)
     rest = coarse_shape(b.shape[2:]) if coarse else b.shape[2:]
     guess = None if u is out else u
     _require_apart("out", out, b.shape, residual, diagonal, coupling, scale, b, guess, correction)
@@ -434,13 +438,21 @@ def _overlap(a: Tensor, b: Tensor) -> bool:
 
 
 def _require_steps(steps: int) -> None:
-    if steps < 1:
-        raise InputError(f"a smoother needs at least one step, got {steps}")
+    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
+        raise InputError(f"a smoother needs a whole number of steps, at least one, got {steps!r}")
 
 
 def _require_fields(
-    diagonal: Tensor, coupling: Tensor, scale: Tensor | None, b: Tensor, u: Tensor | None, correction: Tensor | None
+    diagonal: Tensor,
+    coupling: Tensor,
+    scale: Tensor | None,
+    b: Tensor,
+    u: Tensor | None,
+    correction: Tensor | None,
+    sweeps: Sweeps,
 ) -> None:
+    if not isinstance(sweeps, Sweeps):
+        raise InputError(f"sweeps are what jacobi, chebyshev or gauss_seidel return, got {sweeps!r}")
     require_operator(diagonal, coupling, b)
     if scale is not None:
         require_shape("scale", scale, diagonal.shape)

@@ -160,7 +160,7 @@ def test_tensors_that_do_not_belong_together_are_named() -> None:
         InputError, match=r"diffusion_apply: diagonal is cpu, coupling is meta, u is cpu; move all to one"
     ):
         kernels.diffusion_apply(diagonal, coupling.to("meta"), u)
-    with pytest.raises(InputError, match=r"u is torch\.complex128; real tensors are expected"):
+    with pytest.raises(InputError, match=r"u is torch\.complex128; real floating-point tensors are expected"):
         kernels.diffusion_apply(diagonal, coupling, u + 0j)
     with pytest.raises(InputError, match=r"u is torch\.int64; real floating-point tensors are expected"):
         kernels.diffusion_apply(*(t.long() for t in (diagonal, coupling, u)))

@@ -192,8 +192,8 @@ ONE = (torch.full((1, 4), 2.0), torch.ones(1, 1, 4), torch.full((1, 4), 0.5))
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: jacobi(0), "at least one step, got 0"),
-        (lambda: chebyshev(2, (1.0, 0.5)), r"increasing, got \(1.0, 0.5\)"),
+        (lambda: jacobi(0), "whole number of steps, at least one, got 0"),
+        (lambda: chebyshev(2, (1.0, 0.5)), r"increasing numbers, got \(1.0, 0.5\)"),
         (lambda: Sweeps((0.0,), (1.0, 1.0), (0,)), "as many momenta"),
         (lambda: Sweeps((0.0,), (1.0,), (3,)), "colours of sweeps"),
         (lambda: Sweeps((0.1,), (1.0,), (1,)), "with momentum"),
@@ -257,3 +257,27 @@ def test_the_guess_may_be_overwritten(generator: torch.Generator, kind: str, cor
             assert torch.allclose(rest, diffusion_residual(*level[:2], expected, b), rtol=1e-10, atol=1e-10)
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: jacobi(1.5), "whole number of steps"),  # type: ignore[arg-type]
+        (lambda: jacobi("2"), "whole number of steps"),  # type: ignore[arg-type]
+        (lambda: chebyshev(2, (1.0,)), "two positive increasing numbers"),  # type: ignore[arg-type]
+        (lambda: chebyshev(2, None), "two positive increasing numbers"),  # type: ignore[arg-type]
+        (lambda: chebyshev(2, (math.nan, 1.0)), "two positive increasing numbers"),
+        (lambda: Sweeps((0.0,), (math.nan,), (0,)), "finite numbers"),
+        (lambda: Sweeps((0.0,), (1.0,), (0.5,)), "colours of sweeps"),  # type: ignore[arg-type]
+        (lambda: smooth(*ONE, torch.ones(1, 1, 4), sweeps=None), "what jacobi, chebyshev"),  # type: ignore[arg-type]
+        (lambda: smooth(*(t.long() for t in ONE), torch.ones(1, 1, 4).long(), sweeps=jacobi()), "floating-point"),
+        (lambda: diffusion_apply(*ONE[:2], torch.ones(1, 1, 4).int()), "floating-point"),
+        (lambda: diffusion_operator(torch.ones(1, 4), 1.0), "sequence of one, two or three"),  # type: ignore[arg-type]
+        (lambda: diffusion_operator(torch.ones(1, 0), [1.0]), "at least one"),
+        (lambda: diffusion_operator(torch.ones(1, 4), [1.0], [None]), "expected a kind or a pair"),  # type: ignore[list-item]
+        (lambda: l1_scale(torch.ones(1, 4), torch.ones(1, 2, 4)), "the coupling has shape"),
+    ],
+)
+def test_arguments_of_the_wrong_kind_are_named(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        call()
