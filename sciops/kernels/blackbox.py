@@ -7,8 +7,9 @@ the sum C of the entries of A whose offsets agree on the odd axes,
 .. math:: (P e)_i = -\frac{1}{C_0} \sum_{o \neq 0} C_o\, (P e)_{i+o},
 
 first for cells with one odd index, which lie between two coarse points, then for those with more, which lie between
-cells that have their weights already. The entries of A may jump by orders of magnitude: what counts is that along a
-line the flux stays the same.
+cells that have their weights already. Where :math:`C_0 \le 0`, as it can be on coarse grids, the neighbours share by
+the magnitude of their entries, so that constants stay constants. The entries of A may jump by orders of magnitude:
+what counts is that along a line the flux stays the same.
 
 The weights are kept by columns of P, ``(batch, 3^d - 1, *coarse)``: what a coarse point I gives to each of the cells
 2I + o around it, with the offsets o of :func:`columns` in order; to the cell 2I it gives its value. An axis with an
@@ -266,6 +267,10 @@ def _weights_reference(diagonal: Tensor, coupling: Tensor) -> Tensor:
                 collapsed[key] = collapsed.get(key, zero) + entry
             centre = collapsed.pop((0,) * d)
             here = torch.stack([odd[a] if a in along else ~odd[a] for a in range(d)]).all(0)
+            # a coarse operator may leave nothing positive here: then the neighbours share by magnitude
+            lost = centre <= 0
+            collapsed = {o: torch.where(lost, -entry.abs(), entry) for o, entry in collapsed.items()}
+            centre = torch.where(lost, -sum(collapsed.values(), start=zero), centre)
             here = here & (centre > 0)
             share = 1 / torch.where(here, centre, 1)
             for corner in itertools.product((0, 1), repeat=d):

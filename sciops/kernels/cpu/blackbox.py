@@ -159,6 +159,13 @@ def _weights_part(
                     used[key] = True
         centre = collapsed[13]
         for k in range(count):
+            if centre[k] <= 0:
+                # a coarse operator may leave nothing positive here: then the neighbours share by magnitude
+                centre[k] = 0
+                for key in range(27):
+                    if used[key]:
+                        collapsed[key, k] = -abs(collapsed[key, k])
+                        centre[k] -= collapsed[key, k]
             centre[k] = one / centre[k] if centre[k] > 0 else 0
         for b1 in range(e1 + 1):
             for b2 in range(e2 + 1):
