@@ -107,11 +107,55 @@ def test_fields_with_nan_or_constant_values_are_drawn(darcy, tmp_path):
     plotting.compare(darcy, darcy, variable="u", path=tmp_path / "u.png")
 
 
+def masked_vectors():
+    """Vectors v on an island's sea at two times, heights h of the same sea."""
+    sea = np.ones((9, 9), dtype=bool)
+    sea[3:5, 4:] = False
+    field = np.where(sea, 1.0 + np.arange(9.0), np.nan)
+    v = np.broadcast_to(field, (1, 2, 2, 9, 9)).copy()
+    axes = {name: coordinate(Axis(name, 9, units="m")) for name in ("x", "y")}
+    return xr.Dataset(
+        {
+            "sea": (("x", "y"), sea, {"role": "mask"}),
+            "h": (("sample", "x", "y"), np.where(sea, field, 1e6)[None], {"mask": "sea"}),
+            "v": (("sample", "time", "part", "x", "y"), v, {"mask": "sea", "units": "m/s"}),
+        },
+        {**axes, "time": [0.5, 1.0], "part": ["east", "north"]},
+        {"channel_dims": ["part"]},
+    )
+
+
+def test_masked_fields_are_blank_and_do_not_count_in_the_error():
+    truth = masked_vectors()
+    sea = truth["sea"].values
+    prediction = truth[["v", "sea"]] * 1.0
+    prediction["v"] = truth["v"] * 1.1
+    figure = plotting.compare(truth, prediction, variable="v")
+    found = titles(figure)
+    assert found == ["input h", "truth v [m/s]\npart east, time = 1", "prediction", "error, relative L2 10 %"]
+    for panel in images(figure):
+        assert (np.ma.getmaskarray(panel.get_array()) == ~sea.T).all()
+    dirty = truth.assign(v=truth["v"].fillna(1e9).assign_attrs(mask="sea"))
+    bare = dirty.assign(v=dirty["v"].drop_attrs())  # then the mask is that of the prediction
+    prediction["v"].attrs["mask"] = "sea"
+    for other in (dirty, bare):
+        assert titles(plotting.compare(other, prediction, variable="v"))[-1] == "error, relative L2 10 %"
+    assert all(panel.get_clim()[1] < 10 for panel in images(plotting.info_plot(dirty)))
+
+
+def test_predictions_that_are_not_finite_are_not_hidden():
+    truth = masked_vectors()
+    wrong = truth["v"].copy()
+    wrong[0, -1, 0, 0, 0] = np.nan
+    assert "nan" in titles(plotting.compare(truth, truth.assign(v=wrong), variable="v"))[-1]
+
+
 def test_three_dimensional_fields_show_the_middle_plane():
     values = np.arange(2 * 4 * 5 * 6.0).reshape(2, 4, 5, 6)
     ds = xr.Dataset({"u": (("sample", "x", "y", "z"), values)})
     figure = plotting.compare(ds, ds, variable="u", sample=1)
     np.testing.assert_array_equal(images(figure)[0].get_array(), values[1, :, :, 3].T)
+    assert titles(figure)[0] == "truth u\nz 3"
 
 
 def test_training_curve_from_a_mapping_and_a_file(tmp_path):

@@ -151,6 +151,9 @@ def normalise(words: Sequence[str], options: Sequence[Option]) -> list[str]:
     >>> dims = Option("dims", dict[str, list[str | None]])
     >>> normalise(["--dims", "u=sample,-,x", "--batch_size=3", "--config", "run.yaml"], [dims])
     ['--config=run.yaml', '--batch-size=3', '--dims={"u": ["sample", null, "x"]}']
+    >>> kinds = Option("kinds", str | dict[str, str])
+    >>> normalise(["--kinds", "a=log,u=none"], [kinds]), normalise(["--kinds", "log"], [kinds])
+    (['--kinds={"a": "log", "u": "none"}'], ['--kinds=log'])
     """
     known = {option.flag: option for option in options if not option.positional}
     joined: dict[str, list[str]] = {}
@@ -190,12 +193,20 @@ def _joined(option: Option, values: Sequence[str]) -> str:
     if len(values) == 1 and (values[0][:1] in ("[", "{") or values[0] == "null"):
         return values[0]
     if option.entry is not None:
-        return json.dumps(dict(_entry(option, value) for value in values))
+        if str in members(option.hint) and len(values) == 1 and "=" not in values[0]:  # one for all
+            return values[0]
+        return json.dumps(dict(_entry(option, part) for value in values for part in _entries(option, value)))
     scalar = {int, float} & set(members(option.hint))
     if scalar and len(values) == 1 and "," not in values[0]:
         return values[0]
     items = [item.strip() for value in values for item in value.split(",") if item.strip()]
     return json.dumps(items) if str in members(option.item) else f"[{', '.join(items)}]"
+
+
+def _entries(option: Option, text: str) -> list[str]:
+    """Entries NAME=VALUE between commas; commas elsewhere belong to the value."""
+    parts = text.split(",")
+    return parts if get_origin(option.entry) is not list and all("=" in part for part in parts) else [text]
 
 
 def _entry(option: Option, text: str) -> tuple[str, Any]:
@@ -260,7 +271,9 @@ def _metavar(option: Option) -> str:
     if option.positional:
         return option.name.upper()
     if option.entry is not None:
-        return "NAME=A,B,..." if get_origin(option.entry) is list else "NAME=VALUE"
+        if get_origin(option.entry) is list:
+            return "NAME=A,B,..."
+        return "VALUE or NAME=VALUE,..." if str in members(option.hint) else "NAME=VALUE,..."
     parts = members(option.hint)
     literals = [part for part in parts if get_origin(part) is Literal]
     if literals:

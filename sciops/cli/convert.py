@@ -22,7 +22,7 @@ sciops convert piececonst_r421_N1024_smith1.mat darcy.h5
 sciops convert runs.h5 native.h5 --dims fields/u=sample,x,y --coords x=grid/x
 sciops convert runs.h5 small.h5 --chunks sample=1,x=64 --compression zstd
 sciops convert runs.h5 runs.zarr
-sciops convert burgers.h5 burgers.hdf5 --to pdebench-1d --rename u=tensor --drop a
+sciops convert burgers.h5 burgers.hdf5 --to pdebench-1d --rename u=tensor --drop nu
 """
 
 

@@ -77,4 +77,7 @@ def _draw(description: Description, truth: xr.Dataset, prediction: xr.Dataset, p
         first = (description.history - 1) * description.stride
         frames = first + description.stride * np.arange(1, prediction.sizes[time] + 1)
         truth, prediction = truth.isel({time: frames}), prediction.drop_vars(time, errors="ignore")
-    compare(truth, prediction, variable=description.outputs[0], path=path)
+    variable = description.outputs[0]
+    known = [variable, *description.inputs, *(truth[variable].attrs.get("mask", "") for variable in truth.data_vars)]
+    truth = truth[[name for name in dict.fromkeys(known) if name in truth.data_vars]]  # in the order of the surrogate
+    compare(truth, prediction, variable=variable, path=path)

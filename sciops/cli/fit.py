@@ -37,7 +37,8 @@ _GROUPS = {
     "what to learn": ("inputs", "outputs", "parameters", "task", "history", "steps", "stride", "symmetries"),
     "model": ("model", "modes", "width", "layers", "residual"),
     "training": (
-        "epochs", "batch_size", "accumulate", "learning_rate", "weight_decay", "loss", "average", "patience",
+        "epochs", "batch_size", "accumulate", "learning_rate", "weight_decay", "loss", "normalise", "average",
+        "patience",
         "pushforward", "noise", "validation", "calibration", "seed",
     ),
     "run": (
@@ -67,6 +68,8 @@ _HELP = {
     "learning_rate": "Largest learning rate of the one-cycle schedule.",
     "weight_decay": "Of AdamW.",
     "loss": "l2 or h1: relative error of the field, or of the field and its gradient.",
+    "normalise": "What the model sees: standard (mean 0, deviation 1), range ([-1, 1]), log (standard, of the "
+    "logarithm) or none; for all variables, or by variable such as a=log,u=none.",
     "average": "Decay of the averaged weights.",
     "patience": "Stop after so many validations without a smaller error.",
     "validation": "Part of the samples to validate on.",

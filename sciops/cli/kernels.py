@@ -27,17 +27,24 @@ def command(words: Sequence[str]) -> Command:
 
 
 def _run(call: Invocation) -> None:
+    import torch
+
     from sciops import kernels
 
     found = kernels.info()
     if call.values["json"]:
         say_json(asdict(found))
         return
-    table = Table(title=found.machine, title_justify="left", box=None, header_style="bold", pad_edge=False)
+    table = Table(
+        title=found.machine, title_justify="left", caption_justify="left", box=None, header_style="bold", pad_edge=False
+    )
     for heading in ("family", "kernel", "device", "path", "why"):
         table.add_column(heading, overflow="fold")
-    before = ""
-    for row in found.rows:
+    before, rows = "", found.rows
+    if not torch.cuda.is_available():
+        rows = tuple(row for row in rows if row.device != "cuda")
+        table.caption = "no CUDA here: the paths on a GPU are left out; --json lists them all"
+    for row in rows:
         family = row.family if row.family != before else ""
         before = row.family
         table.add_row(family, row.kernel, row.device, row.path, row.reason)

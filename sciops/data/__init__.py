@@ -13,7 +13,7 @@ _NAMES = {
     "FunctionDataset": "sciops.data.functions.function_dataset",
     "Grid": "sciops.data.domains.domain",
     "Mesh": "sciops.data.domains.mesh",
-    "Normaliser": "sciops.data.functions.statistics",
+    "Normaliser": "sciops.data.functions.normaliser",
     "PointCloud": "sciops.data.domains.points",
     "Statistics": "sciops.data.functions.statistics",
     "StreamWriter": "sciops.data.writing.appending",
@@ -39,17 +39,18 @@ __all__ = [
 
 if TYPE_CHECKING:
     from sciops.data import random
-    from sciops.data.writing.appending import StreamWriter
     from sciops.data.domains.axis import Axis
     from sciops.data.domains.curvilinear import CurvilinearGrid
-    from sciops.data.reading.declaration import Declaration
     from sciops.data.domains.domain import Grid
     from sciops.data.domains.field import Field
-    from sciops.data.files import open, write
-    from sciops.data.functions.function_dataset import FunctionDataset
     from sciops.data.domains.mesh import Mesh
     from sciops.data.domains.points import PointCloud
-    from sciops.data.functions.statistics import Normaliser, Statistics
+    from sciops.data.files import open, write
+    from sciops.data.functions.function_dataset import FunctionDataset
+    from sciops.data.functions.normaliser import Normaliser
+    from sciops.data.functions.statistics import Statistics
+    from sciops.data.reading.declaration import Declaration
+    from sciops.data.writing.appending import StreamWriter
 
 
 def __getattr__(name: str) -> Any:

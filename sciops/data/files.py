@@ -10,8 +10,8 @@ from typing import Any
 import xarray as xr
 
 from sciops.data import layouts
-from sciops.data.reading.assembly import Dims, Options, finish
 from sciops.data.domains.axis import Axis, Kind
+from sciops.data.reading.assembly import Dims, Options, finish
 from sciops.data.reading.bounds import check_declared
 from sciops.data.reading.containers import reading
 from sciops.data.reading.declaration import Declaration
@@ -59,8 +59,8 @@ def open(
     kinds
         Kinds of axes by dimension, such as ``{"x": "periodic"}``, which coordinates alone do not tell.
     declaration
-        All that there is to say about a file of no known layout: a `sciops.data.reading.declaration.Declaration`, or the YAML
-        file that holds one.
+        All that there is to say about a file of no known layout: a `sciops.data.Declaration`, or the YAML file that
+        holds one.
     trust_links
         Follow external links, external storage and virtual data sets of an HDF5 file.
 
@@ -92,11 +92,17 @@ def open(
     """
     files = data_files(path)
     name = str(files[0]) if len(files) == 1 else _named(path, files)
+    if not isinstance(trust_links, bool):
+        raise InputError(f"{name}: trust_links= is True or False, got {trust_links!r}")
     _check_options(name, layout=layout, sample_dim=sample_dim, dims=dims, coords=coords, kinds=kinds)
     if declaration is not None:
         if dims is not None:
             raise InputError(f"{name}: declaration= names the axes of every array; leave dims= out")
         if not isinstance(declaration, Declaration):
+            if not isinstance(declaration, str | os.PathLike):
+                raise InputError(
+                    f"{name}: declaration= is a sciops.data.Declaration or the path of a YAML file, got {declaration!r}"
+                )
             declaration = Declaration.from_yaml(declaration)
         kinds = {**declaration.axis_kinds, **(kinds or {})}
     options = Options(sample_dim, dims, dict(coords or {}), dict(kinds or {}), declaration)

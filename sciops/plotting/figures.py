@@ -47,7 +47,8 @@ def compare(
     Fields in two dimensions become images, trajectories in one dimension become space-time images, functions of one
     variable become lines (with the band between ``<variable>_lower`` and ``<variable>_upper`` where the prediction
     has one), trajectories in two dimensions are drawn at their last common time, fields in three in the middle
-    plane of the last dimension. The relative L2 error stands above the error.
+    plane of the last dimension; the title says which channel, time and plane. What lies outside of a mask is blank.
+    The relative L2 error of what is drawn stands above the error.
 
     Parameters
     ----------
@@ -58,7 +59,8 @@ def compare(
     sample
         Which sample, counted from 0.
     inputs
-        The variable of `truth` to draw first; by default the first other field on the same space, or none.
+        The variable of `truth` to draw first; by default the first other field on the same space that is
+        no mask, or none.
     path
         Where to write the figure (PNG, PDF or SVG by its suffix).
 
@@ -84,7 +86,7 @@ def compare(
     pair = pair_of(truth, prediction, variable, sample)
     before = input_of(truth, variable, sample, inputs)
     count = 3 + (before is not None) if pair[0].ndim == 2 else 2
-    with figure_in_style(path, width=2.65 * count if pair[0].ndim == 2 else 6.4, height=2.5) as figure:
+    with figure_in_style(path, width=2.65 * count if pair[0].ndim == 2 else 6.4, height=2.9) as figure:
         comparison(figure.subplots(1, count), pair, before)
     return figure
 

@@ -75,7 +75,10 @@ Pair = tuple[xr.DataArray, xr.DataArray, xr.DataArray | None, xr.DataArray | Non
 
 
 def pair_of(truth: xr.Dataset, prediction: xr.Dataset, variable: str, sample: int) -> Pair:
-    """Truth, prediction and the ends of its band, one sample of each, at common times, in at most two dimensions."""
+    """Truth, prediction and the ends of its band, one sample of each, at common times, in at most two dimensions.
+
+    All are NaN where the truth is, and outside the masks of both.
+    """
     time = time_dim(truth)
     if time is not None:
         truth, prediction = _common_times(truth, prediction, time)
@@ -88,8 +91,13 @@ def pair_of(truth: xr.Dataset, prediction: xr.Dataset, variable: str, sample: in
                 f"{variable}: the truth has {dict(value.sizes)} and the prediction {dict(other.sizes)}; "
                 "resample one to the other's grid first"
             )
-    lower, upper = others[1:] if len(others) == 3 else (None, None)
-    return value, others[0], lower, upper
+    mask = mask_of(prediction, variable, sample)
+    inside = np.isfinite(value.values)
+    if mask is not None:
+        inside &= mask.broadcast_like(others[0]).transpose(*others[0].dims).values
+    drawn = [each.copy(data=np.where(inside, each.values, np.nan)) for each in (value, *others)]
+    lower, upper = drawn[2:] if len(drawn) == 4 else (None, None)
+    return drawn[0], drawn[1], lower, upper
 
 
 def _common_times(truth: xr.Dataset, prediction: xr.Dataset, time: str) -> tuple[xr.Dataset, xr.Dataset]:
@@ -103,7 +111,26 @@ def _common_times(truth: xr.Dataset, prediction: xr.Dataset, time: str) -> tuple
 
 
 def select(ds: xr.Dataset, name: str, sample: int) -> xr.DataArray:
-    """One sample of a variable in one or two dimensions: the first channel, the last time, the middle plane."""
+    """One sample of a variable in one or two dimensions: the first channel, the last time, the middle plane.
+
+    It is NaN outside of its mask, and its attribute ``drawn`` says in words which channel, time and plane it is.
+    """
+    values, channel, time = require_variable(ds, name), channel_dim(ds, name), time_dim(ds)
+    drawn = []
+    if channel is not None:
+        label_of = values[channel].values[0] if channel in values.coords else 0
+        drawn.append(f"{channel} {label_of}")
+    if time in values.dims and len(space_dims(ds, name)) > 1:
+        drawn.append(_place(values, str(time), -1))
+    drawn += [_place(values, axis, values.sizes[axis] // 2) for axis in space_dims(ds, name)[2:]]
+    chosen = _chosen(ds, name, sample).astype(np.float64)
+    mask = mask_of(ds, name, sample)
+    if mask is not None:
+        chosen = chosen.copy(data=chosen.where(mask).transpose(*chosen.dims).values)
+    return chosen.assign_attrs(drawn=", ".join(drawn))
+
+
+def _chosen(ds: xr.Dataset, name: str, sample: int) -> xr.DataArray:
     values = require_variable(ds, name)
     dim, channel, time, space = sample_dim(ds), channel_dim(ds, name), time_dim(ds), space_dims(ds, name)
     if dim in values.dims:
@@ -114,27 +141,51 @@ def select(ds: xr.Dataset, name: str, sample: int) -> xr.DataArray:
         values = values.isel({channel: 0})
     if time in values.dims and len(space) > 1:
         values = values.isel({time: -1})
-    if len(space) > 2:
-        values = values.isel({axis: values.sizes[axis] // 2 for axis in space[2:]})
-    return values.astype(np.float64)
+    return values.isel({axis: values.sizes[axis] // 2 for axis in space[2:]})
+
+
+def _place(values: xr.DataArray, dim: str, index: int) -> str:
+    if dim not in values.coords:
+        return f"{dim} {index % values.sizes[dim]}"
+    where = np.asarray(values.coords[dim].values[index])
+    return f"{dim} = {where:.3g}" if np.issubdtype(where.dtype, np.number) else f"{dim} = {str(where)[:16]}"
+
+
+def mask_of(ds: xr.Dataset, name: str, sample: int) -> xr.DataArray | None:
+    """The part of the mask of a variable that `select` draws, None where it names none that is there."""
+    mask = str(ds[name].attrs.get("mask", ""))
+    if mask not in ds.data_vars:
+        return None
+    planes = {axis: ds.sizes[axis] // 2 for axis in space_dims(ds, name)[2:]}
+    values = ds[mask].isel({sample_dim(ds): sample}) if sample_dim(ds) in ds[mask].dims else ds[mask]
+    return values.isel(planes, missing_dims="ignore") != 0
 
 
 def input_of(truth: xr.Dataset, variable: str, sample: int, inputs: str | None) -> xr.DataArray | None:
     if inputs is not None:
         return select(truth, inputs, sample)
     space = space_dims(truth, variable)
+    masks = {str(each.attrs.get("mask", "")) for each in truth.data_vars.values()}
     for name in field_names(truth):
+        if name in masks or truth[name].attrs.get("role") == "mask" or truth[name].dtype.kind == "b":
+            continue
         if name != variable and space_dims(truth, name) == space and time_dim(truth) not in truth[name].dims:
             chosen = select(truth, name, sample)
             return chosen if time_dim(truth) not in truth[variable].dims or len(space) > 1 else None
     return None
 
 
+def relative_error(error: xr.DataArray, truth: xr.DataArray) -> float:
+    """The norm of the error over that of the truth, of the nodes where there is a truth."""
+    inside = np.isfinite(truth.values)
+    size = float(np.sqrt(np.sum(truth.values[inside] ** 2)))
+    return float(np.sqrt(np.sum(error.values[inside] ** 2))) / size if size > 0 else np.inf
+
+
 def comparison(axes: Sequence[Axes], pair: Pair, before: xr.DataArray | None) -> None:
     truth, prediction, lower, upper = pair
     error = prediction - truth.values
-    size = float(np.sqrt(np.sum(truth.values**2)))
-    relative = float(np.sqrt(np.sum(error.values**2))) / size if size > 0 else np.inf
+    relative = relative_error(error, truth)
     title = f"error, relative L2 {100 * relative:.3g} %" if relative >= 1e-3 else f"error, relative L2 {relative:.1e}"
     if truth.ndim == 1:
         if lower is not None and upper is not None:
@@ -156,7 +207,7 @@ def comparison(axes: Sequence[Axes], pair: Pair, before: xr.DataArray | None) ->
         title_of = f"input {symbol(before)}"
         image(panel, before, title_of, limits=(low, high), cmap=_INPUT, logarithmic=wide, bar=[panel])
     limits = limits_of(truth, prediction)
-    bound = float(np.nanmax(np.abs(error.values))) or 1.0
+    bound = float(np.abs(error.values[np.isfinite(error.values)]).max(initial=0.0)) or 1.0
     image(panels[0], truth, f"truth {symbol(truth)}", limits=limits)
     image(panels[1], prediction, "prediction", limits=limits, bar=panels[:2])
     image(panels[2], error, title, limits=(-bound, bound), cmap=_ERROR, bar=[panels[2]])
@@ -249,8 +300,10 @@ def label(values: xr.DataArray, dim: Any) -> str:
 
 
 def symbol(values: xr.DataArray) -> str:
-    units = str(values.attrs.get("units", ""))
-    return str(values.name) if units in ("", "1") else f"{values.name} [{units}]"
+    """Name and units, and below which channel, time and plane `select` took."""
+    units, drawn = str(values.attrs.get("units", "")), str(values.attrs.get("drawn", ""))
+    text = str(values.name) if units in ("", "1") else f"{values.name} [{units}]"
+    return f"{text}\n{drawn}" if drawn else text
 
 
 def columns_of(history: Mapping[str, Sequence[float]] | str | Path) -> dict[str, Array]:

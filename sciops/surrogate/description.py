@@ -247,10 +247,9 @@ def output_variables(ds: xr.Dataset, names: tuple[str, ...], *, task: Task) -> t
     for name in names:
         dim, time = channel_dim(ds, name), time_dim(ds)
         attributes = {
-            str(key): value
+            str(key): _plain(value)
             for key, value in ds[name].attrs.items()
-            if key != "mask"  # predictions are NaN outside of it
-            and (isinstance(value, str) or (isinstance(value, int | float) and math.isfinite(value)))
+            if key != "mask" and _is_plain(_plain(value))  # predictions say themselves what their mask is
         }
         found.append(
             OutputVariable(
@@ -261,6 +260,19 @@ def output_variables(ds: xr.Dataset, names: tuple[str, ...], *, task: Task) -> t
             )
         )
     return tuple(found)
+
+
+def _plain(value: Any) -> Any:
+    """An attribute as JSON has it: what files keep as NumPy numbers and arrays are numbers and lists."""
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value.tolist())
+    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    return isinstance(value, str) or (isinstance(value, int | float) and math.isfinite(value))
 
 
 def time_step_of(ds: xr.Dataset, stride: int) -> float | None:

@@ -40,6 +40,7 @@ from sciops.surrogate.request import (
     recorded,
     require_numbers,
     require_same,
+    require_samples,
 )
 from sciops.surrogate.scaling import check_float32, normalisers_by_kind, training_statistics
 from sciops.surrogate.surrogate import Surrogate
@@ -241,6 +242,8 @@ def fit(
     )
     finished = finished_run(folder, model, described=described, options=options) if resume and folder else None
     dtype = torch.float64 if precision == "64" else torch.float32
+    frames = (history + steps - 1) * stride + 1
+    require_samples(ds, parts=2 + (calibration > 0), task=task, frames=frames)
     whole = FunctionDataset(
         ds,
         inputs=input_names,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import operator
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 from sciops.data.conventions import sample_dim, time_dim
 from sciops.data.files import open as open_file
 from sciops.data.functions.function_dataset import FunctionDataset
+from sciops.data.writing.appending import require_file_name
 from sciops.data.writing.write_dataset import StreamWriter, write
 from sciops.errors import DataError, InputError
 from sciops.surrogate.description import Description
@@ -38,6 +41,7 @@ class OutputTemplate:
             if name != self.time and set(value.dims) <= known
         }
         self._times = self._frame_times(ds)
+        self._masks = [ds[name] for name in data.mask_names]
         self.attributes: dict[str, Any] = {"sample_dim": self.sample}
         if self._has_time:
             self.attributes["time_dim"] = self.time
@@ -83,7 +87,7 @@ class OutputTemplate:
             for variable in self.description.variables:
                 piece = frames[:, :, start : start + variable.channels]
                 start += variable.channels
-                attributes = dict(variable.attributes)
+                attributes = dict(variable.attributes) | ({"mask": self.mask_name} if self._masks else {})
                 if suffix:
                     attributes["long_name"] = f"{suffix[1:]} end of the error band of {variable.name}"
                 dims, shape = [self.sample], [len(values)]
@@ -96,6 +100,8 @@ class OutputTemplate:
                 variables[variable.name + suffix] = xr.Variable(
                     (*dims, *self.grid.names), piece.reshape(*shape, *self.grid.shape), attributes
                 )
+        if self._masks:
+            variables.setdefault(self.mask_name, self._mask(samples))
         used = {dim for variable in variables.values() for dim in variable.dims}
         coords = {
             name: value.isel({self.sample: samples}) if self.sample in value.dims else value
@@ -105,6 +111,18 @@ class OutputTemplate:
         if self._times is not None:
             coords[self.time] = self._times
         return xr.Dataset(variables, coords, self.attributes)
+
+    @property
+    def mask_name(self) -> str:
+        """Of the variable that is true where predictions are not NaN; several masks are written as one."""
+        return "_and_".join(str(mask.name) for mask in self._masks)
+
+    def _mask(self, samples: slice) -> xr.Variable:
+        parts = [mask.variable.isel({self.sample: samples}, missing_dims="ignore") != 0 for mask in self._masks]
+        inside: xr.Variable = functools.reduce(operator.and_, parts)
+        dims = [dim for dim in (self.sample, *self.grid.names) if dim in inside.dims]
+        attributes = dict(self._masks[0].attrs) if len(parts) == 1 else {}
+        return xr.Variable(dims, inside.transpose(*dims).values, attributes | {"role": "mask"})
 
     def _timed(self, frames: int | None) -> bool:
         return self.description.task == "evolve" or frames is not None
@@ -138,7 +156,7 @@ def check_names(ds: xr.Dataset, description: Description) -> None:
     InputError
         Names both.
     """
-    taken = {*description.outputs, *map(str, ds.coords), *map(str, ds.dims)}
+    taken = {*description.outputs, *description.masks, *map(str, ds.coords), *map(str, ds.dims)}
     for name in description.outputs:
         for end in ("lower", "upper"):
             if f"{name}_{end}" in taken:
@@ -149,14 +167,17 @@ def check_names(ds: xr.Dataset, description: Description) -> None:
 
 
 def check_target(path: Path, ds: xr.Dataset, data: object) -> None:
-    """Refuse to write over the file that is read, or into the folder of a surrogate.
+    """Refuse to write over the file that is read, into the folder of a surrogate, or a file called like a Zarr store.
 
     Raises
     ------
     DataError
         Names the file.
+    InputError
+        If it ends in .zarr.
     """
     path = path.expanduser()
+    require_file_name(path)
     sources = {ds.encoding.get("source"), *(v.encoding.get("source") for v in ds.variables.values())}
     sources |= {data} if isinstance(data, str | Path) else set()
     for source in (str(each) for each in sources if each):

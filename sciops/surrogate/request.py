@@ -12,11 +12,12 @@ import torch
 import xarray as xr
 from torch import nn
 
-from sciops.data.conventions import origin, require_variable, time_dim
+from sciops.data.conventions import origin, require_variable, sample_dim, time_dim
 from sciops.data.functions.function_dataset import FunctionDataset
 from sciops.data.functions.selection import Channel
 from sciops.data.functions.symmetry import elements
-from sciops.errors import InputError, TrainingError
+from sciops.errors import DataError, InputError, TrainingError
+from sciops.surrogate.description import Task
 from sciops.surrogate.saving import load
 from sciops.surrogate.surrogate import Surrogate
 
@@ -159,6 +160,46 @@ def require_same(folder: Path, was: Mapping[str, Any], now: Mapping[str, Any]) -
                 f"cannot resume {folder}, a finished run: {name} was {was.get(name)!r} and is now {value!r}; "
                 f"train into another folder"
             )
+
+
+def require_samples(ds: xr.Dataset, *, parts: int, task: Task, frames: int) -> None:
+    """Refuse too few samples to split; a trajectory alone is cut into several.
+
+    Parameters
+    ----------
+    ds
+        The data set.
+    parts
+        Of training, validation and calibration, how many there are.
+    task
+        ``"map"`` or ``"evolve"``.
+    frames
+        Frames of the file that a training item spans, of an evolution.
+
+    Raises
+    ------
+    DataError
+        Says how many there are, how many are needed, and how to cut.
+    """
+    sample, time = sample_dim(ds), time_dim(ds)
+    count = 0 if sample is None else int(ds.sizes[sample])
+    if count >= parts:
+        return
+    if sample is None:
+        found, remedies = "has no sample dimension", ["name it by sample_dim= (--sample-dim)"]
+    else:
+        found = f": {count} sample{'s' if count != 1 else ''} cannot be split into {parts} parts"
+        remedies = [f"bring at least {parts}"]
+    pieces = 0 if time is None or task == "map" or count > 1 else min(10, int(ds.sizes[time]) // frames)
+    if pieces >= parts:
+        length = int(ds.sizes[str(time)]) // pieces
+        remedies.append(
+            f"or cut one trajectory into {pieces} samples: xr.concat([ds.isel({time}=slice(k, k + {length})) for k in "
+            f"range(0, {pieces * length}, {length})], {sample or 'sample'!r}, join='override')"
+        )
+    if count == 2 and parts == 3:
+        remedies.append("or leave out the error band by calibration=0 (--calibration 0)")
+    raise DataError(f"{origin(ds)}{' ' * (sample is None)}{found}; {', '.join(remedies)}")
 
 
 def _plain(value: Any) -> Any:

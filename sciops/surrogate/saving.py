@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from sciops import operators
-from sciops.data.functions.statistics import Normaliser
+from sciops.data.functions.normaliser import Normaliser
 from sciops.data.functions.symmetry import elements
 from sciops.errors import InputError, ModelError, SciopsError, did_you_mean
 from sciops.surrogate.calibration import ConformalBand

@@ -8,7 +8,8 @@ import torch
 
 from sciops.data.functions.function_dataset import FunctionDataset
 from sciops.data.functions.normalisation import Normalisers, kinds_of, logarithmic, pooled_frames
-from sciops.data.functions.statistics import DatasetStatistics, Normaliser, Statistics, statistics_of
+from sciops.data.functions.normaliser import Normaliser
+from sciops.data.functions.statistics import DatasetStatistics, Statistics, statistics_of
 from sciops.errors import DataError, InputError
 from sciops.surrogate.assessment import blocks
 from sciops.training.physical import Rollout

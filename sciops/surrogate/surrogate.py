@@ -138,7 +138,7 @@ class Surrogate:
         -------
         xarray.Dataset
             The output variables, with dimensions, coordinates and units of the file; attributes say how it was made.
-            Outside of a mask they are NaN.
+            Outside of a mask they are NaN, and the mask comes with them.
 
         Warns
         -----

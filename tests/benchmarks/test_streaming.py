@@ -28,12 +28,12 @@ import sciops.data
 from sciops.data.functions.function_dataset import FunctionDataset
 from sciops.data.functions.loading import StreamLoader
 from sciops.data.functions.sampling import DistributedEpochSampler
-from sciops.data.functions.statistics import Statistics
+from sciops.data.functions.statistics import statistics_of
 
 pytestmark = pytest.mark.benchmark
 
 SAMPLES, NODES, BATCH = 65536, 128, 32
-BATCHES, TURNS = 20, 7
+BATCHES, TURNS, STEPS = 20, 7, 30
 MIB = 2**20
 LINUX = pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="reads Linux's /proc")
 
@@ -120,6 +120,21 @@ def by_xarray(path: Path) -> Callable[[np.ndarray], Any]:
     return read
 
 
+def by_xarray_sorted(path: Path) -> Callable[[np.ndarray], Any]:
+    ds = xr.open_dataset(path, engine="netcdf4", group="t0_fields", cache=False)
+    sample = ds["u"].dims[0]
+
+    def read(batches: np.ndarray) -> np.ndarray:
+        for batch in batches:
+            order = np.argsort(batch)
+            stored = ds["u"].isel({sample: batch[order]}).values
+            values = np.empty_like(stored)
+            values[order] = stored
+        return values
+
+    return read
+
+
 def by_loader(path: Path, kind: type[DataLoader[Any]]) -> Callable[[np.ndarray], Any]:
     data = dataset(path)
 
@@ -150,10 +165,15 @@ def by_the_well(path: Path) -> Callable[[np.ndarray], Any] | None:
 @LINUX
 @pytest.mark.peers
 def test_batches_beside_the_peers(large: Path, one_thread: None, capsys: pytest.CaptureFixture[str]) -> None:
-    """Gates: loader 0.8 of read_direct, 3 x xarray, 2 x the_well (where it is installed), warm and cold."""
+    """Gates, warm and cold, for both of our lines.
+
+    0.8 of read_direct; 3 times xarray by a plain loop over samples, and as quick as xarray by one sorted selection for
+    each batch, the best it does; 2 times the_well (where it is installed).
+    """
     programs = {
         "h5py read_direct, handle held": by_h5py(large),
-        "xarray isel, netCDF4": by_xarray(large),
+        "xarray isel of each sample, netCDF4": by_xarray(large),
+        "xarray isel of sorted batches, netCDF4": by_xarray_sorted(large),
         "the_well, WellDataset": by_the_well(large),
         "sciops, DataLoader": by_loader(large, DataLoader),
         "sciops, one batch ahead": by_loader(large, StreamLoader),
@@ -193,54 +213,68 @@ def test_batches_beside_the_peers(large: Path, one_thread: None, capsys: pytest.
         print("\n".join(rows))
     for cache in ("warm", "cold"):
         assert ratios[cache, "h5py read_direct, handle held"] >= 0.8
-        assert ratios[cache, "xarray isel, netCDF4"] >= 3
+        assert ratios[cache, "xarray isel of each sample, netCDF4"] >= 3
+        assert ratios[cache, "xarray isel of sorted batches, netCDF4"] >= 1
         assert ratios.get((cache, "the_well, WellDataset"), 2.0) >= 2
 
 
 @LINUX
-def test_two_workers_feed_a_training_step(large: Path, one_thread: None, capsys: pytest.CaptureFixture[str]) -> None:
-    """Gate: steps with a loader of two processes run at 0.9 of the speed of steps on a batch that is there."""
-    from sciops.operators import FNO
+def test_loaders_beside_a_step(large: Path, one_thread: None, capsys: pytest.CaptureFixture[str]) -> None:
+    """Gates for two workers: with a step as long as a batch the two take at most a third more than one after the other.
 
-    steps = 8
-    model = FNO(1, 1, modes=(16, 16), width=16, layers=2, coordinates=True)
-    optimiser = torch.optim.AdamW(model.parameters())
+    Where no processor is free there is nothing to gain. A step 4 (16) times as long keeps 0.65 (0.9) of its speed. As
+    long as a batch: as the loader takes for one where there is no step.
+    """
+    matrix = torch.randn(NODES, NODES) / NODES**0.5
 
-    def step(x: torch.Tensor) -> None:
-        optimiser.zero_grad()
-        (model(x) - x).square().mean().backward()
-        optimiser.step()
+    def work(x: torch.Tensor, times: int) -> None:
+        for _ in range(times):
+            x = (x[: BATCH // 4] @ matrix).tanh()  # about a millisecond
 
-    def seconds(batches: Any) -> float:
+    def seconds(batches: Any, times: int) -> float:
         iterator = iter(batches)
-        step(next(iterator)["x"])  # processes start, code compiles
+        work(next(iterator)["x"], times)  # processes start
         start = time.perf_counter()
         for batch in iterator:
-            step(batch["x"])
-        return time.perf_counter() - start
+            work(batch["x"], times)
+        return (time.perf_counter() - start) / STEPS
 
     data = dataset(large)
     g = np.random.default_rng(2)
-    rows, ratios = [f"\n{'a step of an FNO on 32 x (1, 128, 128), 1 thread':<44}{'ms':>8}{'share':>8}"], []
+    columns = "".join(f"{column:>8}" for column in ("batch", "step", "both", "share", "gain"))
+    rows, found = [f"\n{'ms for 32 x (1, 128, 128), cold, step of 1 thread':<52}{columns}"], {}
+    held = [data.batch(range(BATCH))] * (STEPS + 1)
+    unit = statistics.median(seconds(held, 8) / 8 for _ in range(3))
     kinds: dict[str, dict[str, Any]] = {
-        "2 workers": {"num_workers": 2, "multiprocessing_context": "forkserver"},
-        "in the process, one batch ahead": {},
+        "2 workers": {"num_workers": 2, "multiprocessing_context": "forkserver", "persistent_workers": True},
+        "a thread, one batch ahead": {},
+        "neither": {"prefetch": False},
     }
     for name, options in kinds.items():
-        pairs = []
-        for _ in range(3):
-            order = g.permutation(SAMPLES)[: (steps + 1) * BATCH].reshape(-1, BATCH).tolist()
-            there = seconds([data.batch(order[0])] * (steps + 1))
+        order: list[list[int]] = []
+        loader = StreamLoader(data, sampler=order, batch_size=None, **options)
+
+        def loaded(times: int, order: list[list[int]] = order, loader: Any = loader) -> float:
+            order[:] = g.permutation(SAMPLES)[: (STEPS + 1) * BATCH].reshape(-1, BATCH).tolist()
             forget(large)
-            loaded = seconds(StreamLoader(data, sampler=order, batch_size=None, **options))
-            pairs.append((there, loaded))
-        share = statistics.median(there / loaded for there, loaded in pairs)
-        rows.append(f"{'batch that is there':<44}{statistics.median(p[0] for p in pairs) / steps * 1e3:>8.1f}{1:>8.2f}")
-        rows.append(f"{name + ', cold':<44}{statistics.median(p[1] for p in pairs) / steps * 1e3:>8.1f}{share:>8.2f}")
-        ratios.append(share)
+            return seconds(loader, times)
+
+        alone = statistics.median(loaded(0) for _ in range(3))
+        for longer in (1, 4, 16):
+            times = max(1, round(longer * alone / unit))
+            turns = [(loaded(0), seconds(held, times), loaded(times)) for _ in range(5)]
+            read, step, both = (statistics.median(column) for column in zip(*turns, strict=True))
+            share = statistics.median(b / c for _, b, c in turns)
+            gain = statistics.median((a + b) / c for a, b, c in turns)
+            found[name, longer] = share, gain
+            told = "".join(f"{1e3 * value:>8.2f}" for value in (read, step, both))
+            what = "a step as long as a batch" if longer == 1 else f"a step {longer} times as long"
+            rows.append(f"{f'{name}, {what}':<52}{told}{share:>8.2f}{gain:>8.2f}")
     with capsys.disabled():
         print("\n".join(rows))
-    assert ratios[0] >= 0.9
+    assert found["2 workers", 1][1] >= 0.75
+    assert found["2 workers", 4][0] >= 0.65
+    assert found["2 workers", 16][0] >= 0.9
 
 
 def resident(entry: str) -> int:
@@ -297,8 +331,35 @@ def test_shuffle_by_chunks(tmp_path: Path, compare: Any, capsys: pytest.CaptureF
     assert result.ratio >= 2
 
 
+def test_opening_many_groups(tmp_path: Path, take_turns: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Gate: a file of 10,000 groups opens in 4 times the time in which HDF5 alone opens its objects."""
+    path = tmp_path / "groups.h5"
+    with h5py.File(path, "w", libver="latest") as file:
+        for number in range(10_000):
+            group = file.create_group(f"{number:05d}")
+            group["data"] = np.zeros((2, 8, 1), "f4")
+            group["grid/t"], group["grid/x"] = np.arange(2.0), np.arange(8.0)
+            group.attrs["nu"] = 0.1
+
+    def alone() -> None:
+        with h5py.File(path, "r") as file:
+            file.visititems(lambda name, item: None)
+
+    def ours() -> None:
+        with sciops.data.open(path) as ds:
+            assert ds.sizes["sample"] == 10_000
+
+    times = take_turns({"alone": alone, "ours": ours}, turns=3, threads=1)
+    ratio = statistics.median(b / a for a, b in zip(times["alone"], times["ours"], strict=True))
+    with capsys.disabled():
+        print(f"\n{'milliseconds, median of turns':<44}{'h5py':>10}{'ours':>10}{'ratio':>8}")
+        both = "".join(f"{statistics.median(times[name]):>10.0f}" for name in ("alone", "ours"))
+        print(f"{'opening 10,000 groups (30,000 arrays)':<44}{both}{ratio:>8.2f}")
+    assert ratio <= 4
+
+
 def test_statistics_beside_dask(tmp_path: Path, compare: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    """Mean and deviation over eight files of 64 MiB: told, and the same numbers."""
+    """Mean and deviation over eight files of 64 MiB, by `statistics_of` and by dask: told, and the same numbers."""
     dask = pytest.importorskip("dask")
     paths = [tmp_path / f"run_{i}.nc" for i in range(8)]
     for i, path in enumerate(paths):
@@ -308,15 +369,10 @@ def test_statistics_beside_dask(tmp_path: Path, compare: Any, capsys: pytest.Cap
     found: dict[str, Any] = {}
 
     def ours() -> None:
-        merged = None
-        for path in paths:
-            data = dataset(path)
-            for start in range(0, len(data), 128):
-                values = data.batch(range(start, start + 128))["x"]
-                part = Statistics.of(values, ["u"], origin=None if merged is None else merged.origin)
-                merged = part if merged is None else merged.merge(part)
-        assert merged is not None
-        found["ours"] = (float(merged.mean), float(merged.std))
+        with sciops.data.open(paths) as ds:
+            data = FunctionDataset(ds, inputs="u", outputs=(), cache_bytes=0)
+            measured = statistics_of(data, max_bytes=1 << 24).x
+        found["ours"] = (float(measured.mean), float(measured.std))
 
     def peer() -> None:
         with xr.open_mfdataset(

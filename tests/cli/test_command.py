@@ -150,6 +150,21 @@ def test_print_config(capsys):
     assert yaml.safe_load(capsys.readouterr().out)["batch_size"] == 3
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--normalise", "log"], "log"),
+        (["--normalise", "u=none,a=range"], {"u": "none", "a": "range"}),
+        (["--normalise", "u=none", "--normalise", "a=range"], {"u": "none", "a": "range"}),
+        (["--coords", "x=a,b", "--coords", "y=c"], {"x": "a,b", "y": "c"}),
+    ],
+)
+def test_one_value_for_all_or_entries_between_commas(words, expected):
+    options = [Option("normalise", str | dict[str, str], "standard"), Option("coords", dict[str, str] | None, None)]
+    values = parse(Command("try", "", "", options, run=lambda call: None), words).values
+    assert expected in values.values()
+
+
 def test_joined_entries_are_json():
     (word,) = normalise(["--coords", "x=a", "--coords", "y=b"], OPTIONS)
     assert json.loads(word.partition("=")[2]) == {"x": "a", "y": "b"}

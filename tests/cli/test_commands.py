@@ -288,3 +288,30 @@ def test_evaluate(run, file, tmp_path, capsys):
     text = capsys.readouterr()
     assert "relative L2" in text.out and text.err == ""
     assert (tmp_path / "worst.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_evaluate_draws_the_input_of_the_surrogate(run, file, tmp_path, monkeypatch):
+    with xr.open_dataset(file) as ds:
+        ds = ds.load()
+    wet = ("x", np.arange(16) > 3)
+    more = sciops.data.write(ds.assign(b=2 * ds.a, wet=wet)[["wet", "b", "a", "u"]], tmp_path / "more.h5")
+    seen = []
+    monkeypatch.setattr("sciops.plotting.compare", lambda truth, prediction, **options: seen.append(truth))
+    assert main(["evaluate", str(run), str(more), "--plot", str(tmp_path / "worst.png")]) == 0
+    assert list(seen[0].data_vars) == ["u", "a"]
+
+
+def test_predictions_are_not_written_under_the_name_of_a_store(run, file, tmp_path, capsys):
+    assert main(["predict", str(run), str(file), str(tmp_path / "out.zarr")]) == 2
+    error = capsys.readouterr().err
+    assert "no Zarr store; call it out.h5, and make the store of it by sciops convert out.h5 out.zarr" in error
+    assert error.count("\n") == 1 and not (tmp_path / "out.zarr").exists()
+
+
+def test_kernels_without_cuda_say_so_once(capsys, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert main(["kernels"]) == 0
+    text = capsys.readouterr().out
+    assert text.count("no CUDA here") == 1 and "cuda" not in text and "cpu" in text
+    assert main(["kernels", "--json"]) == 0
+    assert {row["device"] for row in json.loads(capsys.readouterr().out)["rows"]} == {"cpu", "cuda"}

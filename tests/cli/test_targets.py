@@ -57,7 +57,7 @@ def test_frames_without_times_are_drawn_in_their_order(tmp_path: Path, monkeypat
     dims, x = ("sample", "time", "x"), np.arange(4.0)
     truth = xr.Dataset({"u": (dims, np.arange(28.0).reshape(1, 7, 4))}, {"x": x})
     prediction = xr.Dataset({"u": (dims, np.zeros((1, 2, 4)))}, {"x": x, "time": [0.2, 0.4]})
-    description = cast(Description, SimpleNamespace(task="evolve", history=2, stride=2, outputs=("u",)))
+    description = cast(Description, SimpleNamespace(task="evolve", history=2, stride=2, inputs=("u",), outputs=("u",)))
     seen: list[xr.Dataset] = []
     monkeypatch.setattr("sciops.plotting.compare", lambda truth, prediction, **_: seen.extend((truth, prediction)))
     _draw(description, truth, prediction, tmp_path / "worst.png")

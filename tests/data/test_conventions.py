@@ -6,8 +6,8 @@ import xarray as xr
 
 from sciops.data import Axis, conventions
 from sciops.data.domains.axis import KINDS
-from sciops.data.files import open, write
 from sciops.data.domains.points import PointCloud
+from sciops.data.files import open, write
 from sciops.errors import DataError, DomainError
 
 
@@ -283,3 +283,11 @@ def test_a_grid_is_a_domain_too() -> None:
     axis = Axis("x", 4, kind="cell")
     ds = xr.Dataset({"u": ("x", np.zeros(4))}, coords={"x": conventions.coordinate(axis)})
     assert conventions.domain_of(ds, "u") == conventions.grid_of(ds, "u")
+
+
+def test_coordinates_of_points_tell_their_dimension(tmp_path):
+    coords = {"x": ("node", [0.0, 0.5, 2.0]), "y": ("node", [1.0, 0.0, 3.0])}
+    ds = xr.Dataset({"u": (("sample", "node"), np.ones((2, 3)))}, coords, {"point_coords": ["x", "y"]})
+    for found in (ds, open(write(ds, tmp_path / "run.h5"))):
+        points = conventions.domain_of(found, "u")
+        assert isinstance(points, PointCloud) and points.names == ("x", "y") and len(points.points) == 3

@@ -13,8 +13,8 @@ import xarray as xr
 
 from sciops.cli import main
 from sciops.data.conventions import grid_of
-from sciops.data.reading.declaration import Declaration
 from sciops.data.files import open
+from sciops.data.reading.declaration import Declaration
 from sciops.errors import InputError, SciopsError
 
 GOOD = {

@@ -8,8 +8,8 @@ import torch
 import xarray as xr
 
 from sciops.data import Axis, Field, Grid
-from sciops.data.domains.axis import KINDS
 from sciops.data.conventions import coordinate
+from sciops.data.domains.axis import KINDS
 from sciops.errors import DataError, DomainError, InputError
 
 

@@ -428,7 +428,80 @@ def test_options_of_a_wrong_type(tmp_path, options, message):
     one_line(error, rf"raw\.h5: {message}")
 
 
+@pytest.mark.parametrize("value", ["no", "", 0, 1, None, "true"])
+def test_links_are_trusted_by_truth_values_only(native, value):
+    with pytest.raises(InputError) as caught:
+        open(native, trust_links=value)
+    one_line(caught, "trust_links= is True or False", repr(value))
+
+
+@pytest.mark.parametrize("value", [{}, 1, b"x", [], "a\0"])
+def test_a_declaration_is_a_path_or_one(native, value):
+    with pytest.raises(InputError) as caught:
+        open(native, declaration=value)
+    one_line(
+        caught,
+        re.escape(repr(value)) if isinstance(value, str) else f"declaration= is a .*got {re.escape(repr(value))}",
+    )
+
+
+@pytest.mark.parametrize("path", ["a\0.h5", "\ud800.h5", "~nobody-of-that-name/a.h5", b"a.h5", ["a\0.h5"]])
+def test_paths_that_are_none(path):
+    with pytest.raises(InputError) as caught:
+        open(path)
+    one_line(caught, "path")
+
+
+@pytest.mark.parametrize("name", ["a" * 300 + ".h5", "a" * 300 + "/*.h5", "a" * 300])
+def test_paths_that_are_too_long(tmp_path, name):
+    with pytest.raises(DataError) as caught:
+        open(tmp_path / name)
+    one_line(caught, "aaa")
+
+
+@pytest.mark.parametrize("name", ["", "*.h5", "run.h5"])
+def test_folders_without_permission(tmp_path, monkeypatch, name):
+    (tmp_path / "locked").mkdir()
+
+    def refuse(path, *args):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("sciops.data.reading.paths.is_zarr_folder", refuse)
+    monkeypatch.setattr("sciops.data.reading.paths.os.listdir", refuse)
+    with pytest.raises(DataError) as caught:
+        open(tmp_path / "locked" / name)
+    one_line(caught, "locked", "cannot be looked at", "Permission denied")
+
+
 def test_unknown_layout_of_scalars_suggests_nothing(tmp_path):
     with pytest.raises(LayoutError) as error:
         open(hdf5(tmp_path / "one.h5", u=np.float64(3.0)))
     one_line(error, r"one\.h5: no known layout; it holds u \(\) float64: single values, no fields$")
+
+
+def test_axes_that_descend_are_turned_round_in_native_files(tmp_path):
+    u = np.random.default_rng().normal(size=(2, 5, 4))
+    ds = xr.Dataset({"u": (("sample", "x", "y"), u)}, {"x": np.linspace(2, 0, 5), "y": np.arange(4.0)})
+    for name in ("run.nc", "run.zarr"):
+        found = open(write(ds, tmp_path / name))
+        np.testing.assert_array_equal(found.u, u[:, ::-1])
+        np.testing.assert_array_equal(found.x, np.linspace(0, 2, 5))
+        assert (found.x.attrs["kind"], found.x.attrs["lower"], found.x.attrs["upper"]) == ("closed", 0, 2)
+        assert "x descended and was turned round" in found.attrs["layout_reason"] and found.attrs["layout"] == "native"
+        found.close()
+
+
+def test_samples_that_descend_stay(tmp_path):
+    ds = xr.Dataset({"u": (("run", "x"), np.eye(3))}, {"run": [3, 2, 1], "x": [0.0, 1.0, 2.0]})
+    np.testing.assert_array_equal(open(write(ds, tmp_path / "run.nc"), sample_dim="run").run, [3, 2, 1])
+
+
+def test_scales_on_some_axes_alone(tmp_path):
+    path = hdf5(tmp_path / "raw.h5", u=np.ones((3, 16)), x=np.arange(16.0))
+    with h5py.File(path, "r+") as file:
+        file["x"].make_scale()
+        file["u"].dims[1].attach_scale(file["x"])
+    with pytest.raises(LayoutError) as error:
+        open(path)
+    one_line(error, r"raw\.h5: u \(shape \(3, 16\)\) has a dimension scale on some of its axes alone; .*dims=\{'u'")
+    assert open(path, dims={"u": ("sample", "x")}, coords={"x": "x"}).x.attrs["kind"] == "closed"

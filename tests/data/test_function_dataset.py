@@ -17,8 +17,8 @@ from sciops.data.conventions import coordinate
 from sciops.data.domains.domain import Axis
 from sciops.data.functions.function_dataset import FunctionDataset
 from sciops.data.functions.sampling import DistributedEpochSampler
-from sciops.data.reading.source import VariableSource
 from sciops.data.functions.statistics import statistics_of
+from sciops.data.reading.source import VariableSource
 from sciops.errors import DataError, DomainError, InputError
 
 
@@ -379,3 +379,25 @@ def test_reads_the_files_of_others(shared_data: Path) -> None:
     frames = torch.load(shared_data / "burgers_train_16.pt", weights_only=True)["y"].float()
     assert len(steps) == 9600
     assert torch.equal(steps[16 * 7 + 3]["x"][0], frames[7, 3]) and torch.equal(steps[16 * 7 + 3]["y"][0], frames[7, 4])
+
+
+def test_nan_over_land_is_refused_with_the_mask_that_leaves_it_out() -> None:
+    sst = np.random.default_rng().normal(size=(2, 3, 5))
+    sst[..., 2] = np.nan
+    ds = xr.Dataset({"sst": (("sample", "time", "x"), sst), "nu": ("sample", [1.0, 2.0])})
+    with pytest.raises(DataError) as error:
+        FunctionDataset(ds, inputs="sst", outputs="sst", history=1).check_finite()
+    remedy = "ds['sea'] = ds['sst'].notnull().all('time').assign_attrs(role='mask')"
+    assert remedy in str(error.value) and "\n" not in str(error.value)
+    ds["sea"] = ds["sst"].notnull().all("time").assign_attrs(role="mask")
+    ds["sst"].attrs["mask"] = "sea"
+    data = FunctionDataset(ds, inputs="sst", outputs="sst", history=1)
+    data.check_finite()
+    assert data[0]["mask"].flatten().tolist() == [True, True, False, True, True]
+
+
+def test_it_says_what_it_is(ds: xr.Dataset) -> None:
+    found = repr(FunctionDataset(ds, inputs=["a", "u"], outputs="u", parameters="nu", history=2))
+    assert found.startswith("FunctionDataset(") and "a, u -> u, parameters nu, history 2, horizon 1" in found
+    assert "\n" not in found
+    assert "u -> nothing" in repr(FunctionDataset(ds, inputs="u", outputs=()))

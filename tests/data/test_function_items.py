@@ -13,9 +13,9 @@ from torch.utils.data import DataLoader
 
 from sciops.data.conventions import coordinate, coordinates_of
 from sciops.data.domains.domain import Axis, Grid
-from sciops.data.functions.function_dataset import FunctionDataset
 from sciops.data.domains.mesh import Mesh
 from sciops.data.domains.points import PointCloud
+from sciops.data.functions.function_dataset import FunctionDataset
 from sciops.data.functions.sampling import DistributedEpochSampler, Request
 from sciops.data.functions.tensors import TensorChannels
 from sciops.errors import DataError, DomainError, InputError
@@ -332,6 +332,18 @@ def test_workers_give_the_same_batches_of_mixed_resolution_and_query_points(ds: 
     [
         ({"rollout": 3, "horizon": 2, "history": 1}, InputError, "horizon=2 and rollout=3 both say"),
         ({"rollout": -1}, InputError, "rollout is -1; expected at least 1"),
+        ({"rollout": 2.9}, InputError, "rollout is 2.9; expected a whole number"),
+        ({"history": 2.5}, InputError, "history is 2.5; expected a whole number"),
+        ({"history": True}, InputError, "history is True; expected a whole number"),
+        ({"history": 1, "horizon": "2"}, InputError, "horizon is '2'; expected a whole number"),
+        ({"history": 1, "stride": True}, InputError, "stride is True; expected a whole number"),
+        ({"history": 1, "stride": None}, InputError, "stride is None; expected a whole number"),
+        ({"history": 1, "start": None}, InputError, "start is None; expected a whole number"),
+        ({"history": 1, "every": 1.0}, InputError, r"every is 1\.0; expected a whole number"),
+        ({"query_points": 2.5}, InputError, "query_points is 2.5; expected a whole number"),
+        ({"mask": None}, InputError, "mask is None; expected True, False, or names of variables"),
+        ({"mask": [True]}, InputError, r"mask is \[True\]; expected"),
+        ({"mask": np.ones((8, 9), bool)}, InputError, "mask is a ndarray; expected"),
         ({"start": 3}, InputError, "give history as well"),
         ({"history": 1, "start": -1}, InputError, "start is -1; expected at least 0"),
         ({"history": 1, "every": 0}, InputError, "every is 0"),
@@ -361,3 +373,12 @@ def test_refuses(ds: xr.Dataset, options: dict[str, Any], error: type[Exception]
     with pytest.raises(error, match=message) as caught:
         FunctionDataset(more, **{"inputs": "v", "outputs": "v", **options})
     assert "\n" not in str(caught.value)
+
+
+def test_numbers_of_numpy_are_whole_numbers(ds: xr.Dataset) -> None:
+    three, yes = np.int64(3), np.True_
+    mine = FunctionDataset(ds, inputs="u", outputs="u", history=three, rollout=three, stride=np.int32(2), mask=yes)
+    ours = FunctionDataset(ds, inputs="u", outputs="u", history=3, rollout=3, stride=2, mask=True)
+    assert (mine.horizon, len(mine), mine.mask_names) == (ours.horizon, len(ours), ("wet",))
+    assert FunctionDataset(ds, inputs="v", outputs="v", rollout=yes).horizon == 11
+    assert FunctionDataset(ds, inputs="v", outputs="v", rollout=np.False_).history is None

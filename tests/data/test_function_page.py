@@ -12,4 +12,4 @@ def test_the_code_of_the_page_runs() -> None:
     blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     for code in blocks:
         exec(code, names)
-    assert len(blocks) == 9 and sum(code.count("assert ") for code in blocks) >= 12
+    assert len(blocks) == 10 and sum(code.count("assert ") for code in blocks) >= 12

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from hostile_files import CASES, Hostile
 
-from sciops.data.reading.bounds import FREE, RATIO, excessive
 from sciops.data.files import open
+from sciops.data.reading.bounds import FREE, RATIO, excessive
 from sciops.data.reading.heap import CheckedFile, read_texts
 from sciops.errors import DataError, UnsafeFileError
 

@@ -148,17 +148,18 @@ def test_splits_of_pdearena(tmp_path, rng):
         open(path)
 
 
-def test_the_well_periodic_axis_with_both_ends_stays_closed(tmp_path, rng):
+def test_the_well_periodic_axis_is_periodic_whatever_its_ends(tmp_path, rng):
     path, expected = written("the_well", tmp_path, rng)
     with h5py.File(path, "r+") as file:
         file["dimensions/x"][...] = np.linspace(0, 1, 8)
         del file["dimensions/time"]
         file["dimensions/time"] = np.tile(expected.time, (3, 1))
     ds = open(path)
-    assert ds.x.attrs["kind"] == "closed"
+    assert (ds.x.attrs["kind"], ds.x.attrs["lower"]) == ("periodic", 0)
+    assert ds.x.attrs["upper"] == pytest.approx(8 / 7)
     assert '"x": "periodic"' in ds.density.attrs["boundary_conditions"]
     np.testing.assert_array_equal(ds.time, expected.time)
-    assert open(path, kinds={"x": "periodic"}).x.attrs["kind"] == "periodic"
+    assert open(path, kinds={"x": "closed"}).x.attrs["kind"] == "closed"
 
 
 def test_the_well_names_a_field_that_does_not_fit(tmp_path, rng):

@@ -12,10 +12,10 @@ import torch
 from sciops.data import Field
 from sciops.data.domains.curvilinear import CurvilinearGrid
 from sciops.data.domains.domain import Domain, Grid, node_table
-from sciops.data.files import open, write
 from sciops.data.domains.interpolation import interpolate, resample
 from sciops.data.domains.mesh import Mesh
 from sciops.data.domains.points import PointCloud
+from sciops.data.files import open, write
 from sciops.errors import DomainError
 
 TETRA_OF_CUBE = [(0, 1, 2, 6), (0, 2, 3, 6), (0, 3, 7, 6), (0, 7, 4, 6), (0, 4, 5, 6), (0, 5, 1, 6)]  # Kuhn's six

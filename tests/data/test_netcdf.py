@@ -261,3 +261,14 @@ def test_a_file_of_ours_stays_native(tmp_path):
     assert ds.attrs["layout"] == "cf"
     assert open(write(ds, tmp_path / "b.nc")).attrs["layout"] == "native"
     assert re.search("CF-1.8", ds.attrs["layout_reason"])
+
+
+def test_valid_ranges_are_said_not_to_be_applied(tmp_path):
+    u = np.array([1.0, 50.0, 2.0])
+    ds = xr.Dataset(
+        {"u": ("x", u, {"valid_max": 40.0, "standard_name": "sea_surface_temperature"})}, {"x": np.arange(3.0)}
+    )
+    ds.to_netcdf(tmp_path / "sst.nc", engine="h5netcdf")
+    found = open(tmp_path / "sst.nc")
+    np.testing.assert_array_equal(found.u, u)
+    assert "values of u beyond the valid range are not masked" in found.attrs["layout_reason"]

@@ -429,6 +429,21 @@ def test_fields_on_point_clouds_and_meshes(generator) -> None:
     assert features.sample(2, 0).values.shape == (2, 1, 5000)
 
 
+def test_fields_on_curvilinear_grids(generator) -> None:
+    """On a bent grid the covariance is that between its nodes."""
+    from sciops.data.domains.curvilinear import CurvilinearGrid
+
+    r, t = torch.meshgrid(torch.linspace(1, 2, 7).double(), torch.linspace(0, 3, 9).double(), indexing="ij")
+    domain = CurvilinearGrid(torch.stack([r * t.cos(), r * t.sin()]))
+    field = GaussianRandomField(domain, Matern(1.5, 0.3))
+    nodes = torch.stack([(r * t.cos()).flatten(), (r * t.sin()).flatten()], 1)
+    exact = Matern(1.5, 0.3).kernel(nodes[:, None] - nodes[None])
+    assert (field.sampled_covariance() - exact).abs().max() < 1e-10
+    assert field.sample(3, generator).values.shape == (3, 1, 7, 9)
+    for other in (Voronoi(domain, cells=3), LevelSet(domain, count=2), WaveletField(domain, smoothness=1.5)):
+        assert other.sample(2, generator).values.shape == (2, 1, 7, 9)
+
+
 def test_wavelets_and_shapes_agree_on_a_grid_and_at_its_nodes() -> None:
     from sciops.data.domains.points import PointCloud
 

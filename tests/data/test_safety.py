@@ -16,7 +16,8 @@ import xarray as xr
 
 import sciops.data.reading.safety
 from sciops.data.files import open
-from sciops.data.reading.safety import is_pickle, scan_hdf5, walk_hdf5
+from sciops.data.reading.filters import filter_remedy
+from sciops.data.reading.safety import broken, is_pickle, scan_hdf5, walk_hdf5
 from sciops.errors import DataError, UnsafeFileError
 
 
@@ -205,7 +206,9 @@ def test_one_walk_tells_what_h5py_tells(tmp_path, monkeypatch):
             group["scalar"] = 1.5
     walked = []
     examined = sciops.data.reading.safety._examined
-    monkeypatch.setattr("sciops.data.reading.safety._examined", lambda *given: walked.append(given[1]) or examined(*given))
+    monkeypatch.setattr(
+        "sciops.data.reading.safety._examined", lambda *given: walked.append(given[1]) or examined(*given)
+    )
     with h5py.File(path) as file:
         found = dict(walk_hdf5(file))
         assert len(found) == 33
@@ -308,3 +311,14 @@ def test_what_is_no_pickle(tmp_path):
         (tmp_path / name).write_bytes(content)
         if not content.startswith(b"\x80"):
             assert not is_pickle(tmp_path / name), name
+
+
+@pytest.mark.parametrize(
+    ("there", "remedy"), [(False, r"pip install 'sciops\[formats\]'"), (True, "write the file anew")]
+)
+def test_one_remedy_for_a_filter_that_is_missing(there, remedy, monkeypatch):
+    monkeypatch.setattr("sciops.data.reading.filters.importlib.util.find_spec", lambda name: there or None)
+    error = broken("run.h5", OSError("required filter 'zstd' is not registered"))
+    assert str(error).endswith(filter_remedy())
+    with pytest.raises(DataError, match=remedy):
+        raise error

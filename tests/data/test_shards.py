@@ -222,6 +222,21 @@ def test_years_of_one_calendar_are_one_trajectory(second, tmp_path, rng):
     np.testing.assert_array_equal(ds.u.values, values)
 
 
+@pytest.mark.parametrize("times", [[0.0, np.nan, 0.2, 0.3], [0.0, 0.2, 0.1, 0.3], [np.nan, 0.1, 0.2, 0.3]])
+@pytest.mark.parametrize("bad", [0, 1])
+def test_times_that_do_not_ascend_are_not_joined(times, bad, tmp_path, rng):
+    files = [tmp_path / "a.nc", tmp_path / "b.nc"]
+    for number, file in enumerate(files):
+        line = np.array(times if number == bad else [0.0, 0.1, 0.2, 0.3]) + number
+        ds = xr.Dataset({"u": (("time", "x"), rng.normal(size=(4, 8)))}, {"time": line, "x": np.arange(8.0)})
+        ds.to_netcdf(file, engine="h5netcdf")
+    with pytest.raises(
+        DataError, match=rf"{files[bad].name}: its times do not ascend.*{files[1 - bad].name}"
+    ) as caught:
+        open([*files])
+    assert "\n" not in str(caught.value)
+
+
 def test_zarr_stores_and_other_containers(tmp_path):
     for i in range(3):
         np.savez(tmp_path / f"{i}.npz", a=np.full((2, 8), i), u=np.zeros((2, 8)))

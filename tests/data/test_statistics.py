@@ -11,7 +11,9 @@ import torch
 import xarray as xr
 
 from sciops.data.functions.function_dataset import FunctionDataset
-from sciops.data.functions.statistics import Normaliser, Statistics, statistics_of
+from sciops.data.functions.normalisation import normalisers_of
+from sciops.data.functions.normaliser import Normaliser
+from sciops.data.functions.statistics import Statistics, statistics_of
 from sciops.errors import DataError, InputError
 
 
@@ -126,6 +128,40 @@ def test_refuses_wrong_shapes() -> None:
         Statistics.of(torch.zeros(3, 2), ["a"])
     with pytest.raises(InputError, match="cannot be merged"):
         Statistics.of(torch.zeros(3, 1), ["a"]).merge(Statistics.of(torch.zeros(3, 1), ["b"]))
+
+
+def test_merges_what_was_measured_alike(generator: torch.Generator) -> None:
+    values = torch.randn(6, 1, 4, dtype=torch.float64, generator=generator)
+    channel, nodes = (Statistics.of(values, ["a"], per_point=per_point) for per_point in (False, True))
+    part = Statistics.of(values[..., :1], ["a"], per_point=True)  # a single node: arrays that would broadcast
+    again = Statistics.of(values[:2], ["a"], per_point=True).merge(Statistics.of(values[2:], ["a"], per_point=True))
+    torch.testing.assert_close(again.std, nodes.std)
+    for one, other, told in ((channel, nodes, "by channel .* of each node of"), (nodes, part, r"\(4,\) .* \(1,\)")):
+        with pytest.raises(InputError, match=told):
+            one.merge(other)
+    with pytest.raises(InputError, match="cannot be merged with a dict"):
+        channel.merge(channel.to_dict())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("per_point", [False, True])
+def test_without_outputs_y_has_no_channels(generator: torch.Generator, per_point: bool) -> None:
+    ds = _dataset(generator)
+    both = statistics_of(FunctionDataset(ds, inputs="u", outputs="u", parameters="nu"), per_point=per_point)
+    data = FunctionDataset(ds, inputs="u", outputs=(), parameters="nu")
+    found = statistics_of(data, per_point=per_point)
+    assert torch.equal(found.x.std, both.x.std) and found.parameters is not None
+    assert (found.y.names, found.y.count, found.y.mean.tolist(), found.y.std.tolist()) == ((), 0, [], [])
+    assert Statistics.from_dict(json.loads(json.dumps(found.y.to_dict()))).names == ()
+    for pooled in (False, True):
+        made = normalisers_of(data, per_point=per_point, pooled=pooled)
+        assert made.y is None and made.x is not None and made.parameters is not None
+
+
+def test_refuses_masks_with_nothing_inside(generator: torch.Generator) -> None:
+    ds = _dataset(generator)
+    ds["u"].attrs["mask"], ds["dry"] = "dry", ("x", np.zeros(11, bool))
+    with pytest.raises(DataError, match="no node of the samples is inside of the mask dry"):
+        statistics_of(FunctionDataset(ds, inputs="u", outputs="u"))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

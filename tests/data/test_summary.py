@@ -10,11 +10,11 @@ import torch
 import xarray as xr
 from rich.console import Console
 
-from sciops.data.reading import summary
-from sciops.data.domains.axis import Axis
 from sciops.data.conventions import coordinates_of
-from sciops.data.files import write
+from sciops.data.domains.axis import Axis
 from sciops.data.domains.mesh import Mesh
+from sciops.data.files import write
+from sciops.data.reading import summary
 from sciops.data.reading.storage import StoredArray
 from sciops.data.reading.summary import summarise
 from sciops.errors import DataError, InputError
@@ -156,3 +156,30 @@ def test_bad_input(tmp_path):
         summarise(3)
     with pytest.raises(DataError, match="no such file"):
         summarise(tmp_path / "missing.h5")
+
+
+def test_a_global_longitude_is_said_periodic():
+    ds = xr.Dataset(
+        {"zonal": ("lat", np.zeros(6)), "u": (("lat", "lon"), np.zeros((6, 12)))},
+        {
+            "lat": ("lat", np.arange(6) * 30.0 - 75, {"units": "degrees_north"}),
+            "lon": ("lon", np.arange(12) * 30.0, {"units": "degrees_east"}),
+        },
+    )
+    lat, lon = (each.axis for each in summarise(ds).axes)
+    assert (lat.kind, lat.lower, lat.upper) == ("cell", -90, 90)
+    assert (lon.kind, lon.lower, lon.upper) == ("periodic", 0, 360)
+
+
+@pytest.mark.parametrize("block", [1, 64, 1 << 25])
+def test_values_outside_of_the_mask_do_not_count(ds, monkeypatch, block):
+    monkeypatch.setattr(summary, "_BLOCK_BYTES", block)
+    sea = ds.u.notnull().all("time").assign_attrs(role="mask")
+    ds = ds.assign(sea=sea, u=ds.u.assign_attrs(mask="sea"))
+    found = {variable.name: variable for variable in summarise(ds).variables}
+    values = ds.u.values[np.broadcast_to(sea.values[:, None], ds.u.shape)]
+    seen = found["u"].statistics
+    assert (seen.nan, seen.inf, seen.count) == (0, 2, values.size)
+    assert seen.mean == pytest.approx(values[np.isfinite(values)].mean())
+    assert found["sea"].role == "mask" and "bool (mask)" in str(summarise(ds))
+    assert summarise(ds).defects == (f"'u' holds 0 NaN and 2 infinite values of {values.size}",)

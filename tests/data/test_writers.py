@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tracemalloc
 
 import h5py
@@ -10,7 +11,8 @@ import pytest
 import xarray as xr
 from layout_examples import EXAMPLES
 
-from sciops.data.conventions import field_names, grid_of
+from sciops.data.conventions import coordinate, field_names, grid_of
+from sciops.data.domains.axis import Axis
 from sciops.data.files import open, write
 from sciops.data.layouts import registry as layouts
 from sciops.data.writing.writers import registry
@@ -205,7 +207,7 @@ def test_nothing_is_left_of_what_failed(layout, error, tmp_path, monkeypatch):
         yield
 
     for module in ("appending", "writers._plan", "writers.zarr_store"):
-        monkeypatch.setattr(f"sciops.data.{module}.copy_blocks", failing)
+        monkeypatch.setattr(f"sciops.data.writing.{module}.copy_blocks", failing)
     monkeypatch.setattr("sciops.data.writing.writers.zarr_store._AT_ONCE", 0)
     with pytest.raises((KeyboardInterrupt, DataError)) as caught:
         write(plane(), tmp_path / "run", layout)
@@ -245,6 +247,37 @@ def test_zarr_is_what_xarray_writes(tmp_path, monkeypatch):
     xr.testing.assert_equal(ours, ds)
     assert ours.u.encoding["chunks"] == theirs.u.encoding["chunks"]
     assert ours.attrs == {"channel_dims": ["channel_v"]}
+
+
+@pytest.mark.parametrize(
+    "axis", [Axis("x", 36, 0, 360, "periodic"), Axis("x", 41, 0, 10.25, "periodic"), Axis("x", 9, 0.5, 1, "left", "m")]
+)
+def test_the_well_keeps_kinds_and_ends_of_axes(axis, tmp_path):
+    u = np.random.default_rng().normal(size=(2, 3, axis.size))
+    ds = xr.Dataset({"u": (("sample", "time", "x"), u)}, {"x": coordinate(axis), "time": [0.0, 0.5, 2.0]})
+    path = write(ds, tmp_path / "run.hdf5", "the-well")
+    assert grid_of(open(path), "u").axes == (axis,)
+    with h5py.File(path, "r+") as file:  # as others write it
+        for name in ("kind", "lower", "upper"):
+            del file["dimensions/x"].attrs[name]
+    assert grid_of(open(path), "u").axes[0].kind == axis.kind
+    if axis.size == 36:
+        assert grid_of(open(path), "u").axes == (axis,)
+
+
+def test_the_well_keeps_a_sphere_and_units(tmp_path):
+    north = {"units": "degrees_north", "long_name": "latitude"}
+    ds = xr.Dataset(
+        {"u": (("sample", "time", "lat", "lon"), np.random.default_rng().normal(size=(2, 3, 6, 12)))},
+        {
+            "lat": ("lat", np.arange(6) * 30.0 - 75, north),
+            "lon": ("lon", np.arange(12) * 30.0, {"units": "degrees_east"}),
+            "time": ("time", [0.0, 1.0, 2.0], {"units": "days", "calendar": "noleap", "first": 3.0}),
+        },
+    )
+    again = open(write(ds, tmp_path / "run.hdf5", "the-well"))
+    assert grid_of(ds, "u").metric == "sphere" and grid_of(again, "u") == grid_of(ds, "u")
+    assert again.time.attrs == ds.time.attrs and again.lat.attrs["long_name"] == "latitude"
 
 
 def test_times_of_each_trajectory_and_faces_of_some_fields(tmp_path):
@@ -340,14 +373,54 @@ def test_boundary_values_that_the_well_does_not_hold(name, change, message, boun
 
 def test_odd_attributes_and_names(tmp_path):
     ds = plane()
-    ds.u.attrs.update(units={"m": 1}, long_name=None, description=[1, "a"], boundary_conditions="[1")
+    ds.u.attrs.update(units={"m": 1}, long_name=None, description=[1, "a"])
     again = open(write(ds, tmp_path / "odd.hdf5", "the-well"))
     assert again.u.attrs["units"] == '{"m": 1}'
-    for text in ("[1, 2]", '{"x": 3}', '{"x": ["wall"]}', '"wall"'):
-        ds.u.attrs["boundary_conditions"] = text
-        assert "boundary_conditions" not in open(write(ds, tmp_path / "b.hdf5", "the-well", overwrite=True)).u.attrs
     with pytest.raises(InputError, match="a variable or dimension is called 'a/b'"):
         write(ds.rename(u="a/b"), tmp_path / "slash.hdf5", "the-well")
+
+
+WALLS = {"x": ["wall", "wall"], "y": ["wall", "wall"]}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"x": ["wall", "open"], "y": "OPEN"}, {"x": ["wall", "open"], "y": ["open", "open"]}),
+        ({"x": ("open", "")}, {"x": ["open", ""]}),
+        (b'{"x": "wall"}', {"x": ["wall", "wall"]}),
+        ("wall", WALLS),
+        ('"wall"', WALLS),
+        (b" Wall ", WALLS),
+        ({"x": "wall", "z": "open"}, {"x": ["wall", "wall"]}),  # no dimension of the field: it means nothing
+        ({}, None),
+        ("", None),
+    ],
+    ids=repr,
+)
+def test_boundary_conditions_however_they_are_written(given, expected, tmp_path):
+    found = open(write(conditions(given), tmp_path / "run.hdf5", "the-well")).u.attrs.get("boundary_conditions")
+    assert (found and json.loads(found)) == expected
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *("[1", "[1, 2]", '{"x": 3}', '{"x": ["dirichlet"], "y": 3}', {"x": ["wall", None]}, ["wall", "open"], 3),
+        *("a wall?", "[" * 100_000),
+    ],
+    ids=lambda given: repr(given)[:40],
+)
+def test_boundary_conditions_that_say_nothing_are_refused(given, tmp_path):
+    with pytest.raises(InputError, match=r"'u' has boundary_conditions=.*set ds\['u'\]\.attrs") as caught:
+        write(conditions(given), tmp_path / "run.hdf5", "the-well")
+    assert "\n" not in str(caught.value)
+    nothing_left(tmp_path)
+
+
+def test_a_word_that_the_layout_does_not_know(tmp_path):
+    with pytest.raises(InputError, match=r"'u' has the boundary condition 'dirichlet' along 'x', it knows wall"):
+        write(conditions("dirichlet"), tmp_path / "run.hdf5", "the-well")
 
 
 def test_from_one_layout_to_all_others(tmp_path):

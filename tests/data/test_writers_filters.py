@@ -60,7 +60,9 @@ def test_a_plugin_that_is_missing(ds, tmp_path, monkeypatch):
     path = write(ds, tmp_path / "run.h5", compression="zstd")
     available = h5py.h5z.filter_avail
     with monkeypatch.context() as patched:
-        patched.setattr("sciops.data.reading.filters.h5py.h5z.filter_avail", lambda code: code != 32015 and available(code))
+        patched.setattr(
+            "sciops.data.reading.filters.h5py.h5z.filter_avail", lambda code: code != 32015 and available(code)
+        )
         patched.setitem(sys.modules, "hdf5plugin", None)
         with pytest.raises(
             MissingDependencyError, match=r"filter 'zstd' \(number 32015\).*pip install 'sciops\[formats"

@@ -17,8 +17,8 @@ import pytest
 import xarray as xr
 from peer_process import run_peer
 
-from sciops.data.domains.axis import Axis
 from sciops.data.conventions import coordinate
+from sciops.data.domains.axis import Axis
 from sciops.data.files import write
 
 pytestmark = pytest.mark.peers

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from sciops.data.files import open, write
 from sciops.data.writing import journal
 from sciops.data.writing.appending import StreamWriter
-from sciops.data.files import open, write
 from sciops.data.writing.journal import RecoverableSink, journal_of
 from sciops.errors import DataError, InputError
 
@@ -263,6 +263,46 @@ def test_resume_needs_samples_and_a_free_name(tmp_path):
         simulate(tmp_path / "run.nc")
     simulate(tmp_path / "run.nc", overwrite=True)
     check_whole(tmp_path / "run.nc")
+
+
+@pytest.mark.parametrize("options", WAYS.values(), ids=WAYS)
+def test_a_finished_file_is_left_as_it_is(options, tmp_path):
+    path = tmp_path / "run.nc"
+    simulate(path, **options)
+    before = path.read_bytes(), path.stat().st_mtime_ns, path.stat().st_ino
+    for _ in range(2):
+        simulate(path, **options)
+    options = {key: value for key, value in options.items() if key != "step"}
+    with StreamWriter(path, simulated(0, 1), SAMPLES, resume=True, **options) as writer:
+        assert writer.written == SAMPLES
+        with pytest.raises(InputError, match=r"run\.nc: is complete, all 12 samples are written"):
+            writer.append(simulated(0, 1))
+    assert (path.read_bytes(), path.stat().st_mtime_ns, path.stat().st_ino) == before
+    check_whole(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lambda ds: ds.assign_attrs(title="another"), "its attributes"),
+        (lambda ds: ds.assign(u=ds.u.assign_attrs(units="C")), "the attributes of 'u'"),
+        (lambda ds: ds.assign(inside=~ds.inside), "the values of 'inside'"),
+        (lambda ds: ds.assign_coords(x=ds.x + 1), "the values of 'x'"),
+        (lambda ds: ds.isel(x=slice(3)), "the shape of 'u'"),
+        (lambda ds: ds.assign(u=ds.u.astype("f4")), "the dtype of 'u'"),
+        (lambda ds: ds.drop_vars("nu"), "the variable 'nu'"),
+    ],
+)
+def test_a_finished_file_of_another_simulation_is_refused(change, what, tmp_path):
+    path = tmp_path / "run.nc"
+    simulate(path, SAMPLES)
+    before = path.read_bytes()
+    with (
+        pytest.raises(DataError, match=f"exists already and is not what is to be resumed, {what} is other; give overw"),
+        StreamWriter(path, change(simulated(0, 1)), SAMPLES, resume=True),
+    ):
+        pass
+    assert path.read_bytes() == before and sorted(entry.name for entry in tmp_path.iterdir()) == ["run.nc"]
 
 
 def test_plain_reads_and_writes_of_the_sink(tmp_path, rng):

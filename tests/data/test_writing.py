@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import json
 import os
@@ -13,11 +14,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from sciops.data.writing import appending
-from sciops.data.writing import copying
-from sciops.data.writing.encoding import chunk_shape
 from sciops.data.files import StreamWriter, open, write
 from sciops.data.reading.storage import StoredArray
+from sciops.data.writing import appending, copying, target
+from sciops.data.writing.encoding import chunk_shape
 from sciops.errors import DataError, InputError
 
 
@@ -294,6 +294,196 @@ def test_stream_checks_blocks(ds, tmp_path, change, message):
     nothing_left(tmp_path)
 
 
+def blocks_of(values, **attrs):
+    return xr.Dataset({"u": (("sample", "x"), values, attrs)}, {"x": ("x", [0.0, 0.5, 1.0], {"units": "m"})})
+
+
+@pytest.mark.parametrize(
+    ("template", "block", "message"),
+    [
+        (np.int8, np.array([[1, 2, 1000]]), r"'u' is stored as int8.*\(int64\) holds 1000"),
+        (np.uint8, np.array([[1, -2, 3]]), "holds -2"),
+        (np.int32, np.array([[1, np.nan, 2]]), "holds nan"),
+        (np.int64, np.array([[1, 2.0**63, 2]]), r"holds 9\.22"),
+        (np.float32, np.array([[0, 1e300, 1]]), r"holds 1e\+300"),
+        (np.float32, np.array([[0, 2**24 + 1, 1]]), "holds 16777217"),
+        (np.float64, np.array([[0, 2**64 - 1, 1]], np.uint64), "holds 18446744073709551615"),
+        (bool, np.array([[0, 0.5, 1]]), "'u' is stored as bool.*holds 0.5"),
+        (bool, np.array([[0, 2, 1]], np.int8), "holds 2"),
+        (np.float64, np.array([[0, 1j, 1]]), "float64 in the template, complex128 in a block"),
+        (np.float64, np.array([["1", "2", "3"]]), "float64 in the template, <U1 in a block"),
+        (np.int64, np.zeros((1, 3), "M8[ns]"), "int64 in the template, datetime64"),
+        (object, np.zeros((1, 3)), "object in the template, float64"),
+    ],
+)
+@pytest.mark.parametrize("resume", [False, True])
+def test_stream_casts_nothing_away(tmp_path, template, block, message, resume):
+    first = blocks_of(np.full((1, 3), "a", object) if template is object else np.zeros((1, 3), template))
+    with (
+        pytest.raises(InputError, match=rf"run\.nc: .*{message}") as caught,
+        StreamWriter(tmp_path / "run.nc", first, 2, resume=resume) as writer,
+    ):
+        writer.append(first)
+        writer.append(blocks_of(block))
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run.nc").exists()
+    if resume:
+        with StreamWriter(tmp_path / "run.nc", first, 2, resume=True) as writer:
+            assert writer.written == 1
+            writer.append(first)
+
+
+@pytest.mark.parametrize(
+    ("template", "block"),
+    [
+        (np.float32, np.array([[0.1, np.nan, -np.inf]])),
+        (np.float32, np.array([[1, -(2**24), 3]])),
+        (np.float64, np.array([[True, False, True]])),
+        (np.int8, np.array([[-128.0, 127.0, 0.0]])),
+        (np.uint8, np.array([[0, 255, 1]])),
+        (bool, np.array([[0.0, 1.0, 1.0]])),
+    ],
+)
+def test_stream_casts_that_lose_nothing(tmp_path, template, block):
+    with StreamWriter(tmp_path / "run.nc", blocks_of(np.zeros((1, 3), template)), 1) as writer:
+        writer.append(blocks_of(block))
+    with xr.open_dataset(tmp_path / "run.nc") as found:
+        assert found.u.dtype == template
+        np.testing.assert_array_equal(found.u.values, block.astype(template))
+
+
+def test_stream_checks_units_and_coordinates(tmp_path):
+    template, values = blocks_of(np.zeros((1, 3)), units="m/s"), np.ones((1, 3))
+    kilometres = blocks_of(values).assign_coords(x=("x", [0.0, 0.5, 1.0], {"units": "km"}))
+    for block, message in (
+        (blocks_of(values, units="km/h"), "'u' has the units 'm/s' in the template, 'km/h' in a block"),
+        (blocks_of(values).assign_coords(x=[0.0, 0.4, 1.0]), "'x' is x 3, from 0 to 1 in the template, x 3, from 0"),
+        (kilometres, "'x' has the units 'm' in the template, 'km' in a block"),
+    ):
+        with pytest.raises(InputError, match=message), StreamWriter(tmp_path / "a.nc", template, 1) as writer:
+            writer.append(block)
+        nothing_left(tmp_path)
+    with StreamWriter(tmp_path / "a.nc", template, 2) as writer:
+        writer.append(blocks_of(values))
+        writer.append(blocks_of(values).drop_vars("x"))
+
+
+@pytest.mark.parametrize("block", [None, {}, np.zeros((1, 3))])
+def test_append_takes_data_sets(ds, tmp_path, block):
+    with (
+        pytest.raises(InputError, match=r"append takes an xarray\.Dataset, got"),
+        StreamWriter(tmp_path / "run.nc", ds, 7) as writer,
+    ):
+        writer.append(block)
+    nothing_left(tmp_path)
+
+
+@pytest.mark.parametrize("count", [-1, None, "3", float("nan"), 2.0, True, 2**63])
+def test_the_number_of_samples_is_a_number(ds, tmp_path, count):
+    with pytest.raises(InputError, match=r"n_samples= is a whole number from 0"):
+        StreamWriter(tmp_path / "run.nc", ds, count)
+    nothing_left(tmp_path)
+
+
+def test_the_template_is_a_data_set(tmp_path):
+    with pytest.raises(InputError, match=r"the template is an xarray\.Dataset, got dict"):
+        StreamWriter(tmp_path / "run.nc", {}, 1)
+
+
+@pytest.mark.parametrize("path", [1, b"x.nc", ["q.h5"], "a\0.nc", "\ud800.nc", None])
+def test_what_is_no_path(ds, tmp_path, path):
+    for call in (lambda: write(ds, path), lambda: StreamWriter(path, ds, 7), lambda: open(path)):
+        with pytest.raises((InputError, DataError)) as caught:
+            call()
+        assert "\n" not in str(caught.value)
+
+
+def test_a_layout_is_a_name(ds, tmp_path):
+    with pytest.raises(InputError, match=r"layout= is a name, got \[\]"):
+        write(ds, tmp_path / "run.nc", layout=[])
+
+
+@pytest.mark.parametrize("name", ["run.nc", "run.zarr"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_only_files_and_stores_are_replaced(ds, tmp_path, name, overwrite):
+    path = tmp_path / name
+    for make, what in (
+        (lambda: os.mkfifo(path), "a device, pipe or socket"),
+        (lambda: path.symlink_to(tmp_path / "nowhere"), "a link"),
+        (lambda: path.symlink_to(path), "a link"),
+    ):
+        make()
+        with pytest.raises(DataError, match=f"{what}, which is not replaced"):
+            write(ds, path, overwrite=overwrite)
+        nothing_left(tmp_path, name)
+        path.unlink()
+
+
+@pytest.mark.parametrize("moment", ["move", "delete"])
+def test_an_interrupt_while_a_store_is_replaced(ds, tmp_path, monkeypatch, moment):
+    path = write(ds, tmp_path / "run.zarr")
+    place = (target.os, "replace") if moment == "move" else (target.shutil, "rmtree")
+    whole, calls = getattr(*place), []
+
+    def interrupted(*args, **kwargs):
+        ours = args[1] == path if moment == "move" else str(args[0]).endswith(".old")  # zarr moves files too
+        if ours and not calls:
+            calls.append(args)
+            raise KeyboardInterrupt
+        return whole(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*place, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            write(2 * ds.drop_vars("inside"), path, overwrite=True)
+    nothing_left(tmp_path, "run.zarr")
+    np.testing.assert_array_equal(open(path).u.values, ds.u.values * (1 if moment == "move" else 2))
+
+
+def test_what_zarr_still_writes_is_waited_for(tmp_path, monkeypatch):
+    """Chunks are written in another thread, which goes on after an interrupt here."""
+    from zarr.core.buffer import default_buffer_prototype
+    from zarr.core.sync import _get_loop
+    from zarr.storage import LocalStore
+
+    from sciops.data.writing.writers import zarr_store
+
+    async def slow(store):
+        await asyncio.sleep(0.3)
+        value = default_buffer_prototype().buffer.from_bytes(b"late")
+        await LocalStore(store).set("u/c/0/0", value)
+
+    def background(*args):
+        (store,) = tmp_path.iterdir()
+        running.append(asyncio.run_coroutine_threadsafe(slow(store), _get_loop()))
+        raise KeyboardInterrupt
+
+    running = []
+    monkeypatch.setattr(zarr_store, "copy_blocks", background)
+    ds = xr.Dataset({"u": (("sample", "x"), np.ones((2, 300_000)))})
+    with pytest.raises(KeyboardInterrupt):
+        write(ds, tmp_path / "run.zarr")
+    running[0].result(10)
+    nothing_left(tmp_path)
+
+
+def test_long_names(ds, tmp_path):
+    assert write(ds, tmp_path / ("a" * 252 + ".nc")).exists()
+    for name in ("a" * 300 + ".nc", "a" * 300 + ".zarr"):
+        with pytest.raises(DataError, match=r"not written.*File name too long"):
+            write(ds, tmp_path / name)
+
+
+def test_no_permission_to_look(ds, tmp_path, monkeypatch):
+    def refuse(path, *args, **kwargs):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(target.os, "lstat", refuse)
+        with pytest.raises(DataError, match="no permission"):
+            write(ds, tmp_path / "run.nc")
+
+
 def test_append_needs_an_open_writer(ds, tmp_path):
     with pytest.raises(InputError, match="cannot append, it is not open: use it in a with statement"):
         StreamWriter(tmp_path / "run.nc", ds, 7).append(ds)
@@ -382,9 +572,36 @@ def test_names_that_netcdf_does_not_hold(tmp_path, name, what):
     nothing_left(tmp_path)
 
 
-def test_two_names_that_become_one(tmp_path):
-    with pytest.raises(InputError, match="two variables or dimensions are called '1'"):
-        write(xr.Dataset({1: ("x", [1.0]), "1": ("x", [2.0])}), tmp_path / "bad.nc")
+@pytest.mark.parametrize("path", ["bad.nc", "bad.zarr"])
+@pytest.mark.parametrize("name", [1, None])
+def test_names_that_are_no_text(tmp_path, name, path):
+    with pytest.raises(InputError, match=f"a variable or dimension is called {name}, which is no text"):
+        write(xr.Dataset({name: ("x", [1.0]), "1": ("x", [2.0])}), tmp_path / path)
+    nothing_left(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a\\b", "zarr.json", "__a"])
+def test_names_that_zarr_does_not_hold(tmp_path, name):
+    with pytest.raises(InputError, match="names in Zarr hold no backslash"):
+        write(xr.Dataset({name: ("x", [1.0])}), tmp_path / "bad.zarr")
+    nothing_left(tmp_path)
+
+
+@pytest.mark.parametrize("path", ["bad.nc", "bad.zarr"])
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.zeros((2, 3), np.longdouble), "'u' has the dtype float128"),
+        (np.zeros((2, 3), "V4"), "'u' h"),
+        (np.full((2, 3), "a\0b"), "'u' holds the text 'a.*with NUL"),
+    ],
+)
+def test_values_that_are_not_stored(tmp_path, values, message, path):
+    for dims in (("sample", "x"), ("y", "x")):
+        with pytest.raises(InputError, match=message) as caught:
+            write(xr.Dataset({"u": (dims, values)}), tmp_path / path)
+        assert "\n" not in str(caught.value)
+    nothing_left(tmp_path)
 
 
 def test_odd_attributes_become_json(tmp_path):
@@ -399,8 +616,43 @@ def test_odd_attributes_become_json(tmp_path):
 
 @pytest.mark.parametrize(("key", "value"), [("k", {(1, 2): 3}), ("", 1), ("a\0", 1)])
 def test_attributes_that_cannot_be_kept(tmp_path, key, value):
-    for ds, where in ((xr.Dataset({"u": ("x", [1.0], {key: value})}), "'u': "), (xr.Dataset(attrs={key: value}), "")):
+    for ds, where in (
+        (xr.Dataset({"u": ("x", [1.0], {key: value})}), "'u': "),
+        (xr.Dataset({"v": 1}, attrs={key: value}), ""),
+    ):
         with pytest.raises(InputError, match=rf"bad\.nc: {where}the attribute '.*' cannot be kept") as caught:
             write(ds, tmp_path / "bad.nc")
         assert "\n" not in str(caught.value)
+    nothing_left(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["q.txt", "q.csv", "q.npz", "q.MAT"])
+@pytest.mark.parametrize("layout", [None, "pdebench-1d"])
+def test_names_of_other_kinds_of_files(ds, tmp_path, name, layout):
+    with pytest.raises(
+        InputError, match=r"is netCDF4/HDF5, no \.\w+ file; end the name in \.h5, \.hdf5 or \.nc"
+    ) as error:
+        write(ds, tmp_path / name, layout)
+    assert "\n" not in str(error.value) and not list(tmp_path.iterdir())
+
+
+def test_nothing_to_write(tmp_path):
+    for name in ("run.h5", "run.zarr"):
+        with pytest.raises(InputError, match="the data set has no variables"):
+            write(xr.Dataset(coords={"x": [0.0, 1.0]}), tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_writers_say_what_they_are(ds, tmp_path):
+    count = ds.sizes["sample"]
+    with StreamWriter(tmp_path / "run.h5", ds, count) as writer:
+        assert repr(writer) == f"StreamWriter('{tmp_path / 'run.h5'}', 0 of {count} samples written)"
+        writer.append(ds)
+        assert f"{count} of {count} samples written" in repr(writer)
+
+
+def test_a_file_written_sample_by_sample_is_not_called_a_store(tmp_path):
+    block = xr.Dataset({"u": (("sample", "x"), np.ones((1, 2)))})
+    with pytest.raises(InputError, match=r"no Zarr store; call it run\.h5, and make the store of it by sciops convert"):
+        StreamWriter(tmp_path / "run.zarr", block, 1)
     nothing_left(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import itertools
 import json
@@ -181,6 +182,37 @@ def test_fill_values_mark_what_is_missing_but_zero_does_not(tmp_path):
     ds = open(tmp_path / "g")
     assert ds.zero.values.tolist() == [1, 0, 0, 0]
     np.testing.assert_array_equal(ds.missing.values, [1, np.nan, np.nan, np.nan])
+
+
+def with_missing(path, dtype, fill):
+    """A store of version 3 with the values 7, 1, 2 and an attribute _FillValue."""
+    array = zarr.create_array(path / "u", shape=(3,), chunks=(3,), dtype=dtype, zarr_format=3, dimension_names=["x"])
+    array[:] = np.array([7, 1, 2], dtype)
+    zarr.open_group(path, mode="a")
+    document = json.loads((path / "u" / "zarr.json").read_text())
+    document["attributes"] = {"_FillValue": fill}
+    (path / "u" / "zarr.json").write_text(json.dumps(document))
+    return path
+
+
+SEVEN = base64.b64encode(struct.pack("<d", 7.0)).decode()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "fill", "missing"),
+    [
+        *(("f4", SEVEN, True), ("f8", 7, True), ("f8", "NaN", False), ("f8", None, False)),
+        *(("i4", 7, True), ("u1", 7, True), ("u1", -249, None), ("u1", -1, False), ("i2", 7.0, True)),
+        *(("f8", "!", None), ("f8", "NaNN", None), ("f8", [7.0], None), ("i4", 1.5, None), ("i4", "7", None)),
+        *(("i4", True, None), ("u1", 256, None), ("i8", 1 << 70, None), ("i4", float("inf"), None)),
+    ],
+)
+def test_what_marks_missing_values_is_a_value_or_refused(dtype, fill, missing, tmp_path):
+    path = with_missing(tmp_path / "run.zarr", dtype, fill)
+    if missing is None:
+        refused(path, DataError, "'u' has _FillValue=.*, no value of .*; get the store anew")
+    else:
+        np.testing.assert_array_equal(open(path).u, [np.nan if missing else 7, 1, 2])
 
 
 def test_without_names_of_dimensions_it_is_declared(tmp_path):
@@ -363,6 +395,16 @@ def test_dimensions_that_differ(tmp_path):
     shutil.copytree(path / "u", path / "v")
     (path / "v" / ".zarray").write_text((path / "u" / ".zarray").read_text().replace('"shape": [4]', '"shape": [5]'))
     refused(path, LayoutError, "dimension 'sample' has length 5 in 'v' and 4 in 'u'; declare what to read by dims=")
+
+
+def test_a_store_that_went_away(run, tmp_path):
+    path = write(run, tmp_path / "run.zarr")
+    ds = open(path)
+    name = next(iter(ds.data_vars))
+    shutil.rmtree(path)
+    with pytest.raises(DataError, match=rf"run\.zarr: the array '{name}' is gone") as caught:
+        ds[name].values  # noqa: B018
+    assert "\n" not in str(caught.value)
 
 
 def test_a_huge_array_that_is_not_there(tmp_path):

@@ -145,8 +145,23 @@ def test_values_that_are_not_finite_are_counted(fitted: Any, make: Any) -> None:
 def test_too_few_samples(fitted: Any, make: Any) -> None:
     with pytest.raises(DataError, match="2 samples cannot be split into 3 parts"):
         fitted(make.waves(samples=2), inputs="a", outputs="u")
-    with pytest.raises(DataError, match="no sample dimension"):
+    with pytest.raises(DataError, match=r"or leave out the error band by calibration=0"):
+        fitted(make.waves(samples=2), inputs="a", outputs="u")
+    with pytest.raises(DataError, match=r"has no sample dimension; name it by sample_dim= \(--sample-dim\)$"):
         fitted(make.waves().isel(sample=0), inputs="a", outputs="u")
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_one_trajectory_is_cut_as_the_message_says(alone: bool, fitted: Any, make: Any) -> None:
+    ds = make.trajectories().isel(sample=0 if alone else [0])
+    options = {"inputs": "v", "outputs": "v", "task": "evolve"}
+    with pytest.raises(DataError, match="or cut one trajectory into 6 samples: ") as caught:
+        fitted(ds, **options)
+    recipe = str(caught.value).partition("samples: ")[2]
+    cut = eval(recipe, {"xr": xr, "ds": ds})
+    assert cut.sizes["sample"] == 6 and cut.sizes["time"] == 2
+    np.testing.assert_array_equal(cut["v"].values.reshape(12, -1), ds["v"].values.reshape(12, -1))
+    assert fitted(cut, **options).description.task == "evolve"
 
 
 def test_a_folder_that_cannot_be_used(fitted: Any, make: Any, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from sciops.data.functions.symmetry import elements
 from sciops.data.functions.tensors import TensorChannels
 from sciops.errors import DataError, ExtrapolationWarning, InputError, ModelError
 from sciops.surrogate import Surrogate
+from sciops.surrogate.description import output_variables
 
 
 def basin(samples: int = 40, size: int = 8, hidden: float = np.nan, seed: int = 0) -> xr.Dataset:
@@ -65,11 +66,47 @@ def test_a_masked_surrogate_predicts_where_the_field_is(masked: Surrogate, tmp_p
     for name in ("v", "v_lower", "v_upper"):
         values = prediction[name].values
         assert np.isnan(values[..., ~wet]).all() and np.isfinite(values[..., wet]).all()
-    assert "mask" not in prediction["v"].attrs
+    expected = {"mask": "wet", "rank": 1, "components": ["x", "y"], "units": "m/s"}
+    assert prediction["v"].attrs == expected and prediction["v_lower"].attrs.items() > expected.items()
+    assert prediction["wet"].identical(ds["wet"])
     again = sciops.load(masked.save(tmp_path / "s"))
     assert again.predict(ds, coverage=0.5).identical(prediction)
     assert again.description.masks == ("wet",)
     assert again.description.tensors_of("y") == (TensorChannels(1, ("x", "y"), (0, 1)),)
+
+
+def test_predictions_of_masked_vectors_are_data_to_train_and_evaluate_on(
+    masked: Surrogate, fitted: Any, tmp_path: Path
+) -> None:
+    ds, file = basin(seed=1), tmp_path / "prediction.h5"
+    path = sciops.data.write(ds, tmp_path / "basin.h5")
+    masked.predict(path, output=file, batch_size=7)
+    with sciops.data.open(file) as prediction:
+        assert prediction["v"].attrs["rank"] == 1 and list(prediction["v"].attrs["components"]) == ["x", "y"]
+        assert prediction["wet"].dtype == bool and prediction["wet"].dims == ("x", "y")
+        both = prediction.load().assign(h=ds["h"])
+    assert masked.evaluate(both).relative_l2 < 1e-6
+    again = fitted(both, inputs="h", outputs="v", modes=2, symmetries="transpose")
+    assert again.description.masks == ("wet",) and again.description.tensors_of("y")[0].rank == 1
+
+
+def test_attributes_of_files_are_kept_in_the_description() -> None:
+    ds = xr.Dataset({"v": ("x", np.zeros(2), {"rank": np.int64(1), "components": np.array(["x"]), "scale": 0.5})})
+    ds["v"].attrs |= {"limits": np.array([0.0, np.inf]), "mask": "wet"}
+    (variable,) = output_variables(ds, ("v",), task="map")
+    assert json.loads(json.dumps(variable.attributes)) == {"rank": 1, "components": ["x"], "scale": 0.5}
+
+
+def test_masks_of_samples_and_several_masks_come_with_the_prediction(fitted: Any) -> None:
+    ds = basin(hidden=0.0)
+    deep = np.random.default_rng(0).uniform(size=(40, 8)) < 0.9
+    ds["deep"] = (("sample", "x"), deep, {"role": "mask"})
+    ds["k"].attrs["mask"] = "deep"
+    prediction = fitted(ds, inputs="k", outputs="h", modes=2).predict(ds, batch_size=7)
+    inside = prediction["wet_and_deep"] if "wet_and_deep" in prediction else prediction["deep_and_wet"]
+    assert inside.dims == ("sample", "x", "y") and prediction["h"].attrs["mask"] == inside.name
+    np.testing.assert_array_equal(inside.values, ds["wet"].values & deep[..., None])
+    np.testing.assert_array_equal(inside.values, prediction["h"].notnull().values)
 
 
 def test_what_the_file_holds_outside_does_not_count(masked: Surrogate, fitted: Any) -> None:

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from sciops.data.conventions import coordinate
 from sciops.data.domains.domain import Axis, Grid
 from sciops.data.functions.function_dataset import FunctionDataset
-from sciops.data.functions.statistics import Normaliser, statistics_of
+from sciops.data.functions.normaliser import Normaliser
+from sciops.data.functions.statistics import statistics_of
 from sciops.training.run import TrainingResult, train
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from sciops.data.functions.statistics import Normaliser
+from sciops.data.functions.normaliser import Normaliser
 from sciops.errors import TrainingError
 from sciops.training.checkpoint import outline
 

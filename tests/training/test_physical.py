@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sciops.data.functions.statistics import Normaliser
+from sciops.data.functions.normaliser import Normaliser
 from sciops.errors import InputError
 from sciops.training.physical import PhysicalOperator, Rollout
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
 import xarray as xr
 
+from sciops.data.conventions.attributes import text
 from sciops.data.domains.axis import Axis, Kind
-from sciops.data.conventions._attributes import text
 from sciops.data.domains.domain import is_latitude, is_longitude
 from sciops.errors import DomainError
 
@@ -41,9 +42,16 @@ def axis_of(ds: xr.Dataset, dim: str) -> Axis:
     return _inferred(dim, values, "cell" if kind == "cell" else None, units)
 
 
-def marked(ds: xr.Dataset, chosen: Any) -> Any:
-    """Whether an axis is a latitude or longitude by its units, not by its name alone."""
-    return lambda axis: chosen(replace(axis, name="marked"))
+def by_units(chosen: Callable[[Axis], bool]) -> Callable[[Axis], bool]:
+    """The same test of an axis, such as `is_latitude`, by its units alone: its name does not count.
+
+    Examples
+    --------
+    >>> named, marked = Axis("lat", 8, -90, 90, "cell"), Axis("j", 8, -90, 90, "cell", "degrees_north")
+    >>> is_latitude(named), by_units(is_latitude)(named), by_units(is_latitude)(marked)
+    (True, False, True)
+    """
+    return lambda axis: chosen(replace(axis, name="any"))
 
 
 def around_the_globe(axis: Axis) -> Axis:

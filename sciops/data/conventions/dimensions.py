@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from sciops.data.conventions._attributes import text
+from sciops.data.conventions.attributes import listed, text
 from sciops.errors import DataError, did_you_mean
 
 
@@ -130,6 +130,22 @@ def parameter_names(ds: xr.Dataset) -> tuple[str, ...]:
     """
     sample = sample_dim(ds)
     return tuple(name for name in map(str, ds.data_vars) if _is_numeric(ds[name]) and ds[name].dims in {(), (sample,)})
+
+
+def point_dims(ds: xr.Dataset) -> tuple[str, ...]:
+    """The dimensions of scattered points: those listed, else that along which the coordinates of the points stand.
+
+    Examples
+    --------
+    >>> coords = {"x": ("node", [0.0, 0.5]), "y": ("node", [1.0, 2.0])}
+    >>> point_dims(xr.Dataset({"u": ("node", [1.0, 2.0])}, coords, {"point_coords": ["x", "y"]}))
+    ('node',)
+    """
+    if "point_dims" in ds.attrs:
+        return listed(ds, "point_dims")
+    other = {sample_dim(ds), time_dim(ds), *_channel_dims(ds)}
+    found = [str(dim) for line in listed(ds, "point_coords") if line in ds.variables for dim in ds[line].dims]
+    return tuple(dict.fromkeys(dim for dim in found if dim not in other and dim not in ds.coords))
 
 
 def _dimension(ds: xr.Dataset, attribute: str, default: str) -> str | None:

@@ -6,9 +6,16 @@ import numpy as np
 import torch
 import xarray as xr
 
-from sciops.data.conventions._attributes import listed, text
-from sciops.data.conventions.axes import around_the_globe, axis_of, marked
-from sciops.data.conventions.dimensions import origin, require_variable, sample_dim, space_dims, time_dim
+from sciops.data.conventions.attributes import listed, text
+from sciops.data.conventions.axes import around_the_globe, axis_of, by_units
+from sciops.data.conventions.dimensions import (
+    origin,
+    point_dims,
+    require_variable,
+    sample_dim,
+    space_dims,
+    time_dim,
+)
 from sciops.data.domains.curvilinear import CurvilinearGrid
 from sciops.data.domains.domain import Grid, is_latitude, is_longitude
 from sciops.data.domains.elements import ELEMENTS
@@ -64,7 +71,7 @@ def grid_of(ds: xr.Dataset, name: str) -> Grid:
         )
     try:
         axes = tuple(axis_of(ds, dim) for dim in dims)
-        if sum(map(marked(ds, is_latitude), axes)) == 1 == sum(map(marked(ds, is_longitude), axes)):
+        if sum(map(by_units(is_latitude), axes)) == 1 == sum(map(by_units(is_longitude), axes)):
             return Grid(tuple(around_the_globe(axis) for axis in axes), metric="sphere")
         return Grid(axes)
     except DomainError as error:
@@ -79,7 +86,7 @@ def domain_of(ds: xr.Dataset, name: str) -> Grid | PointCloud | Mesh | Curviline
     Parameters
     ----------
     ds
-        A data set by the conventions of this module.
+        A data set by `sciops.data.conventions`.
     name
         A variable with space dimensions.
 
@@ -111,7 +118,7 @@ def domain_of(ds: xr.Dataset, name: str) -> Grid | PointCloud | Mesh | Curviline
                 f"variable {name!r} has the space dimensions {', '.join(dims)}: points and axes together make no "
                 f"domain; choose along one of them by ds.isel"
             )
-        if dims[0] in listed(ds, "point_dims"):
+        if dims[0] in point_dims(ds):
             return _points(ds, dims[0], name)
         return _cell_centres(ds, dims[0].removeprefix("cell_"), name)
     except DomainError as error:
@@ -122,7 +129,7 @@ def without_axis(ds: xr.Dataset) -> set[str]:
     """Dimensions along which nodes have no order: points, cells and corners of meshes, and curvilinear indices."""
     lines = [name for name in listed(ds, "curvilinear_coords") if name in ds.coords]
     lines += [str(name) for name in ds.coords if str(name).startswith("cells_")]
-    return set(listed(ds, "point_dims")) | {str(dim) for name in lines for dim in ds[name].dims}
+    return set(point_dims(ds)) | {str(dim) for name in lines for dim in ds[name].dims}
 
 
 def _located(ds: xr.Dataset, line: str, name: str) -> xr.DataArray:
@@ -166,9 +173,9 @@ def _points(ds: xr.Dataset, dim: str, name: str) -> PointCloud | Mesh:
 
 
 def _cell_centres(ds: xr.Dataset, kind: str, name: str) -> PointCloud:
-    if f"cells_{kind}" not in ds.coords or not listed(ds, "point_dims"):
+    if f"cells_{kind}" not in ds.coords or not point_dims(ds):
         raise DomainError(f"variable {name!r} stands on cells of type {kind!r} without the coordinate 'cells_{kind}'")
-    (dim,) = listed(ds, "point_dims")
+    (dim,) = point_dims(ds)
     mesh = _points(ds, dim, name)
     if not isinstance(mesh, Mesh) or kind not in mesh.cells:
         raise DomainError(f"variable {name!r} stands on cells of type {kind!r}, which make no mesh")

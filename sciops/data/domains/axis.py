@@ -41,7 +41,7 @@ KINDS = ("periodic", "closed", "cell", "left")
 
 @dataclass(frozen=True)
 class Axis:
-    """An interval with nodes, uniform unless stretched; see the table of kinds at the top of `sciops.data.domains.axis`.
+    """An interval with nodes, uniform unless stretched; the table of kinds stands at the top of this module.
 
     Parameters
     ----------

@@ -1,6 +1,7 @@
 """Where functions live: the protocol of every `Domain`, and the `Grid`, a product of axes.
 
-`sciops.data.domains.axis` states what an `Axis` is; `PointCloud`, `Mesh` and `CurvilinearGrid` have modules of their own.
+`sciops.data.domains.axis` states what an `Axis` is; `PointCloud`, `Mesh` and `CurvilinearGrid` have modules of their
+own.
 """
 
 from __future__ import annotations

@@ -109,8 +109,8 @@ def interpolate(
     around on a periodic axis, cubic otherwise. A cell or left axis is extrapolated up to the ends of its interval,
     half a cell or one cell from the last node. The points are taken in blocks, so memory stays bounded.
 
-    On another domain `u` is linear in each cell: see `sciops.data.domains.scattered.ScatteredInterpolation`, which also keeps
-    the weights for further values.
+    On another domain `u` is linear in each cell: see `sciops.data.domains.scattered.ScatteredInterpolation`, which also
+    keeps the weights for further values.
 
     Parameters
     ----------

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sciops.data.conventions import origin, space_dims, time_dim
+from sciops.data.conventions.attributes import text
 from sciops.data.functions.selection import Channel
-from sciops.data.functions.stacking import Stacking
+from sciops.data.functions.stacking import Stacking, spread_over
 from sciops.errors import DataError, InputError
 
 
@@ -62,7 +63,7 @@ class Face:
         across = [dim for axis, dim in enumerate(space) if axis != self.axis]
         extent = [size for axis, size in enumerate(shape) if axis != self.axis]
         sizes = [size for dim, size in zip(across, extent, strict=True) if dim in self.dims]
-        whole = face_values(self.stacking.stacked(values, sizes, dtype), self.dims, across, extent)
+        whole = spread_over(self.stacking.stacked(values, sizes, dtype), self.dims, across, extent)
         return on_face(whole, self.axis, self.end, shape[self.axis])
 
     def mark(self, channel: Tensor) -> None:
@@ -88,14 +89,14 @@ def face_of(ds: xr.Dataset, name: str) -> tuple[str, int]:
     """
     given = ds[name].attrs.get("face")
     value: Any = given
-    if isinstance(given, str | bytes) and _plain(given).lstrip().startswith("["):
+    if isinstance(given, str | bytes) and text(given).lstrip().startswith("["):
         try:
-            value = json.loads(_plain(given))
+            value = json.loads(text(given))
         except ValueError:
             value = None
     elif isinstance(given, str | bytes):
-        value = _plain(given).split()
-    parts = [] if value is None else [_plain(part) for part in np.ravel(np.asarray(value, dtype=object))]
+        value = text(given).split()
+    parts = [] if value is None else [text(part) for part in np.ravel(np.asarray(value, dtype=object))]
     if len(parts) != 2 or parts[1] not in ("lower", "upper"):
         raise InputError(
             f"{origin(ds)}: boundary variable {name!r} has the attribute face={given!r}; say on which face it stands, "
@@ -158,19 +159,3 @@ def on_face(values: NDArray[Any], axis: int, index: int, size: int) -> NDArray[A
     place = np.zeros_like(spread[:, :1])
     place[(slice(None),) * (2 + axis) + (index,)] = 1
     return np.concatenate((spread, place), axis=1)
-
-
-def face_values(values: NDArray[Any], dims: Sequence[str], space: Sequence[str], shape: Sequence[int]) -> NDArray[Any]:
-    """Values (b, channel, *dims) on some axes of a face as (b, channel, *shape), the same along the others.
-
-    Examples
-    --------
-    >>> face_values(np.array([[7.0]]), [], ["y"], (3,)).tolist()
-    [[[7.0, 7.0, 7.0]]]
-    """
-    sizes = [size if dim in dims else 1 for dim, size in zip(space, shape, strict=True)]
-    return np.broadcast_to(values.reshape(*values.shape[:2], *sizes), (*values.shape[:2], *shape))
-
-
-def _plain(value: Any) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from sciops.data.functions.coarsening import Resolution, coarse_grid, coarsened, divisors, strided
 from sciops.data.conventions import origin, sample_dim
 from sciops.data.domains.domain import Domain, Grid
+from sciops.data.functions.coarsening import Resolution, coarse_grid, coarsened, divisors, strided
 from sciops.data.functions.items import ItemReader
 from sciops.data.functions.queries import QueryPoints
 from sciops.data.functions.selection import Channel, sample_numbers, variable_names
@@ -308,6 +308,16 @@ class FunctionDataset(Dataset[dict[str, Tensor]]):
         other.dtype = _checked(dtype)
         return other
 
+    def __repr__(self) -> str:
+        names = ", ".join
+        extra = f", parameters {names(self.parameters)}" if self.parameters else ""
+        extra += f", history {self.history}, horizon {self.horizon}" if self.history is not None else ""
+        size = " x ".join(f"{dim} {count}" for dim, count in zip(self.domain.dims, self.domain.shape, strict=True))
+        return (
+            f"FunctionDataset({len(self)} items of {self.file}: {names(self.inputs)} -> "
+            f"{names(self.outputs) or 'nothing'}{extra}, on a {type(self.domain).__name__} of {size})"
+        )
+
     def __len__(self) -> int:
         return len(self._samples) * self.windows
 
@@ -331,8 +341,9 @@ class FunctionDataset(Dataset[dict[str, Tensor]]):
         Parameters
         ----------
         indices
-            Item numbers (b,), any order; negative ones count from the end. A `sciops.data.functions.sampling.Request` also says
-            of which epoch the query points are (else 0), and at what resolution the fields (else that of the data set).
+            Item numbers (b,), any order; negative ones count from the end. A
+            `sciops.data.functions.sampling.Request` also says of which epoch the query points are (else 0), and at
+            what resolution the fields (else that of the data set).
 
         Returns
         -------

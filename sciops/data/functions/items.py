@@ -11,16 +11,23 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sciops.data.functions.boundary import Face, boundary_kinds, face_of
 from sciops.data.conventions import domain_of, origin, sample_dim, space_dims, time_dim
 from sciops.data.domains.domain import Domain, node_table
-from sciops.data.functions.masks import Masks, mask_names
 from sciops.data.domains.points import PointCloud
-from sciops.data.functions.selection import Channel, check_number, check_numeric, common_dims, common_domain, moving_points
-from sciops.data.reading.source import VariableSource
+from sciops.data.functions.boundary import Face, boundary_kinds, face_of
+from sciops.data.functions.masks import Masks, mask_names
+from sciops.data.functions.selection import (
+    Channel,
+    check_number,
+    check_numeric,
+    common_dims,
+    common_domain,
+    moving_points,
+)
 from sciops.data.functions.stacking import Part, Stacking
 from sciops.data.functions.tensors import declared_rank
 from sciops.data.functions.windows import Windows
+from sciops.data.reading.source import VariableSource
 from sciops.errors import DataError
 
 _BLOCK_BYTES = 1 << 26
@@ -97,6 +104,7 @@ class ItemReader:
             self.domain = PointCloud(points, torch.full((len(points),), 1 / len(points), dtype=torch.float64))
         self.input_domain: Domain = self.domain if self.together else common_domain(still, inputs, self._space)
         self._masked = fields if self.together else outputs
+        self._land = {name: _land(ds, name) for name in self._masked}
         masks = mask_names(ds, self._masked, space, mask)
         for name in masks:
             check_numeric(ds, name)
@@ -211,6 +219,7 @@ class ItemReader:
                 raise DataError(
                     f"{self.file}: variable {name!r} has {nan} NaN and {infinite} infinite values, first in sample "
                     f"{first}; leave such samples out (samples=...) or fill them (ds.fillna)"
+                    f"{self._land.get(name, '') if nan and not masked else ''}"
                 )
 
     def _plan_windows(self, places: dict[str, dict[str, slice]]) -> None:
@@ -238,3 +247,13 @@ class ItemReader:
     def _stacking(self, names: Sequence[str], places: dict[str, slice], *, alternate: bool = True) -> Stacking:
         parts = [Part(name, self.sources[name], self._offsets[name][places[name]], places[name]) for name in names]
         return Stacking(tuple(parts), self.windows, alternate)
+
+
+def _land(ds: xr.Dataset, name: str) -> str:
+    """How to leave out nodes that never have a value, such as land."""
+    other = [str(dim) for dim in ds[name].dims if dim not in (sample_dim(ds), *space_dims(ds, name))]
+    over = f".all({(other[0] if len(other) == 1 else other)!r})" if other else ""
+    return (
+        f"; where they are land make a mask: ds['sea'] = ds[{name!r}].notnull(){over}.assign_attrs(role='mask'), "
+        f"ds[{name!r}].attrs['mask'] = 'sea'"
+    )

@@ -59,8 +59,9 @@ def ahead(batches: Iterable[T], *, pin: torch.device | None = None) -> Iterator[
 class StreamLoader(DataLoader[T]):
     """A loader that is one batch ahead even without worker processes: a thread reads while the training step runs.
 
-    Reading from a file waits for the disk and copies outside of the interpreter, so that the thread costs a step next
-    to nothing. With worker processes it is the plain loader.
+    Reading from a file waits for the disk and copies outside of the interpreter, so that it runs beside the step where
+    a processor is free. Where none is, step and batch add up as without the thread. With worker processes it is the
+    plain loader. `docs/benchmarks/streaming.md` has what both cost a step.
 
     Parameters
     ----------

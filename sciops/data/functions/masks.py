@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sciops.data.conventions import origin, require_variable, sample_dim
+from sciops.data.conventions.attributes import text
+from sciops.data.functions.stacking import spread_over
 from sciops.data.reading.source import VariableSource
-from sciops.errors import DataError
+from sciops.errors import DataError, InputError
 
 
 def mask_names(
@@ -37,6 +39,8 @@ def mask_names(
     ------
     DataError
         If a mask is missing, or has dimensions other than the sample and those of space.
+    InputError
+        If `chosen` is none of these.
 
     Examples
     --------
@@ -45,13 +49,14 @@ def mask_names(
     >>> mask_names(ds, ["u"], ["x"], True)
     ('wet',)
     """
-    if chosen is False:
-        return ()
-    if chosen is True:
-        named = [ds[name].attrs.get("mask") for name in fields]
+    if isinstance(chosen, bool | np.bool_):
+        named = [ds[name].attrs.get("mask") for name in fields] if chosen else []
     else:
-        named = [chosen] if isinstance(chosen, str) else list(chosen)
-    names = tuple(dict.fromkeys(_text(name) for name in named if name is not None))
+        named = [chosen] if isinstance(chosen, str) else list(chosen) if isinstance(chosen, Sequence) else [chosen]
+        if not all(isinstance(name, str) for name in named):
+            what = repr(chosen) if isinstance(chosen, str | list | tuple | None) else f"a {type(chosen).__name__}"
+            raise InputError(f"mask is {what}; expected True, False, or names of variables that hold masks")
+    names = tuple(dict.fromkeys(text(name) for name in named if name is not None))
     for name in names:
         dims = require_variable(ds, name).dims
         allowed = {sample_dim(ds), *space}
@@ -62,19 +67,6 @@ def mask_names(
                 f"mask=False"
             )
     return names
-
-
-def spread_over(values: NDArray[Any], dims: Sequence[str], space: Sequence[str], shape: Sequence[int]) -> Tensor:
-    """A mask (b, *dims) as bool (b, 1, *shape) on all dimensions of space.
-
-    Examples
-    --------
-    >>> spread_over(np.array([[1, 0]]), ["y"], ["x", "y"], (3, 2)).shape
-    torch.Size([1, 1, 3, 2])
-    """
-    sizes = [shape[list(space).index(dim)] if dim in dims else 1 for dim in space]
-    inside = torch.from_numpy(np.ascontiguousarray(values != 0)).reshape(len(values), 1, *sizes)
-    return inside.expand(len(values), 1, *shape).clone()
 
 
 @dataclass(frozen=True)
@@ -101,14 +93,13 @@ class Masks:
 
     def of(self, values: Mapping[str, NDArray[Any]]) -> Tensor:
         """The mask (b, 1, *shape) of what was read: (b, 1, 1, *dims) by name."""
-        parts = [spread_over(values[name][:, 0, 0], dims, self.space, self.shape) for name, dims in self.dims.items()]
+        parts = [
+            torch.from_numpy(spread_over(values[name][:, 0] != 0, dims, self.space, self.shape).copy())
+            for name, dims in self.dims.items()
+        ]
         return torch.stack(parts).all(dim=0)
 
     def read(self, sources: Mapping[str, VariableSource], samples: NDArray[np.int64]) -> Tensor:
         """The mask (b, 1, *shape) of some samples."""
         zero = np.zeros((len(samples), 1), dtype=np.int64)
         return self.of({name: sources[name].read(samples, zero) for name in self.dims})
-
-
-def _text(value: Any) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

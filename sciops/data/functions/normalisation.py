@@ -122,7 +122,7 @@ def normalisers_of(
         statistics = pooled_frames(statistics, dataset)
 
     def made(found: Statistics | None, kind: list[Normalisation]) -> Normaliser | None:
-        return None if found is None else Normaliser.from_statistics(found, kind=kind, dtype=dtype)
+        return None if found is None or not found.names else Normaliser.from_statistics(found, kind=kind, dtype=dtype)
 
     return Normalisers(made(statistics.x, x), made(statistics.y, y), made(statistics.parameters, parameters))
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sciops.data.domains.domain import Domain, node_table
 from sciops.data.functions.sampling import stream_seed
+from sciops.data.functions.windows import check_whole
 from sciops.errors import DataError, InputError
 
 
@@ -50,6 +51,7 @@ class QueryPoints:
 
     def __post_init__(self) -> None:
         nodes = int(np.prod(self.domain.shape))
+        check_whole("query_points", self.count)
         if not 1 <= self.count <= nodes:
             raise InputError(f"query_points is {self.count}; the outputs stand on {nodes} nodes, ask for 1 to {nodes}")
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from sciops.data.functions.loading import empty
 from sciops.data.functions.selection import Channel
-from sciops.data.reading.source import VariableSource
 from sciops.data.functions.windows import Windows
+from sciops.data.reading.source import VariableSource
 
 
 @dataclass(frozen=True)
@@ -101,3 +101,17 @@ class Stacking:
             arrays.append(joined.reshape(len(joined), joined.shape[1] * joined.shape[2], *shape))
         out = empty((len(arrays[0]), sum(array.shape[1] for array in arrays), *shape), dtype)
         return np.concatenate(arrays, axis=1, out=out, casting="unsafe")
+
+
+def spread_over(values: NDArray[Any], dims: Sequence[str], space: Sequence[str], shape: Sequence[int]) -> NDArray[Any]:
+    """Values (b, channel, *dims) on some dimensions of space as (b, channel, *shape), the same along the others.
+
+    The result is a view of the values, not to be written to.
+
+    Examples
+    --------
+    >>> spread_over(np.array([[[7, 8]]]), ["y"], ["x", "y"], (3, 2))[0, 0].tolist()
+    [[7, 8], [7, 8], [7, 8]]
+    """
+    sizes = [size if dim in dims else 1 for dim, size in zip(space, shape, strict=True)]
+    return np.broadcast_to(values.reshape(*values.shape[:2], *sizes), (*values.shape[:2], *shape))

@@ -11,10 +11,9 @@ from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from sciops.data.functions.function_dataset import FunctionDataset
-from sciops.data.functions.normaliser import Normaliser
 from sciops.errors import DataError, InputError, did_you_mean
 
-__all__ = ["DatasetStatistics", "Normaliser", "Statistics", "statistics_of"]
+__all__ = ["DatasetStatistics", "Statistics", "statistics_of"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,7 @@ class Statistics:
     """Count, mean, deviation and range of each channel.
 
     Blocks are joined by the update of Chan, Golub and LeVeque on values counted from `origin`, a value of the channel
-    itself: a large mean then costs no digits, and the result is the same for any size of the blocks. It is the plain
+    itself: a large mean then costs no digits, and the size of the blocks matters to rounding alone. It is the plain
     mean over samples and nodes, every node with the same weight; nodes outside of a mask do not count. Statistics per
     point are those of each node over the samples, and every array has the dimensions of space after the channel.
 
@@ -137,10 +136,18 @@ class Statistics:
         Raises
         ------
         InputError
-            If the names of the channels differ.
+            If the names of the channels differ, or one is by channel and the other of each node, or of other nodes.
         """
+        if not isinstance(other, Statistics):
+            raise InputError(f"statistics cannot be merged with a {type(other).__name__}")
         if self.names != other.names:
             raise InputError(f"statistics of the channels {self.names} cannot be merged with those of {other.names}")
+        if self.origin.shape != other.origin.shape:
+            mine, theirs = (
+                f"of each node of {tuple(each.origin.shape[1:])}" if each.origin.ndim > 1 else "by channel"
+                for each in (self, other)
+            )
+            raise InputError(f"statistics {mine} cannot be merged with those {theirs}; measure both alike")
         count = self.count + other.count
         step = (other.origin - self.origin) + (other.centre - self.centre)
         return Statistics(
@@ -178,6 +185,8 @@ class Statistics:
         """
         if len(keys) != len(self.names):
             raise InputError(f"{len(keys)} keys for {len(self.names)} channels; expected one for each channel")
+        if not keys:
+            return self
         joined: dict[Hashable, Statistics] = {}
         for i, key in enumerate(keys):
             joined[key] = joined[key].merge(self._channel(i)) if key in joined else self._channel(i)
@@ -229,7 +238,7 @@ class DatasetStatistics:
     Parameters
     ----------
     x, y
-        Of the input and output channels.
+        Of the input and output channels; without outputs, y has no channels.
     parameters
         Of the parameter vector, None if there is none.
 
@@ -261,7 +270,8 @@ def statistics_of(
     dataset
         Every item counts once, on all its nodes.
     max_bytes
-        Size of a block of items as float64; at least one item is read at a time. The result does not depend on it.
+        Size of a block of items as float64; at least one item is read at a time. The result depends on it to
+        rounding alone.
     logarithm
         Variables of which the statistics are those of the logarithm, for a `Normaliser` of that kind.
     per_point
@@ -272,7 +282,7 @@ def statistics_of(
     ------
     DataError
         If a value is NaN or infinite, or not positive where its logarithm is taken: names the file, the variable, the
-        first sample and how many.
+        first sample and how many. If no node is inside of the mask.
     InputError
         If statistics per point are asked for where every sample has a mask of its own.
 
@@ -322,7 +332,13 @@ def statistics_of(
                 per_point=points,
             )
             found[role] = new if known is None else known.merge(new)
-    return DatasetStatistics(found["x"], found["y"], found.get("parameters"))
+    if "x" not in found or (dataset.outputs and "y" not in found):
+        raise DataError(
+            f"{dataset.file}: no node of the samples is inside of the mask {', '.join(dataset.mask_names)}; choose "
+            f"others (samples=...), or leave it out by mask=False"
+        )
+    y = found["y"] if dataset.outputs else Statistics((), 0, *torch.empty(5, 0, dtype=torch.float64))
+    return DatasetStatistics(found["x"], y, found.get("parameters"))
 
 
 def _logarithms(

@@ -37,8 +37,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sciops.data.domains.domain import Grid, is_latitude
-from sciops.data.functions.gridmap import Symmetry, check_shape
 from sciops.data.functions.sampling import stream_seed
+from sciops.data.functions.symmetry_map import Symmetry, check_shape
 from sciops.data.functions.tensors import TensorChannels
 from sciops.errors import DomainError, InputError, did_you_mean
 from sciops.registry import Registry

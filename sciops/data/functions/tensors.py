@@ -13,6 +13,7 @@ import xarray as xr
 from torch import Tensor
 
 from sciops.data.conventions import channel_dim
+from sciops.data.conventions.attributes import text
 from sciops.data.functions.selection import Channel
 from sciops.errors import DomainError, InputError
 
@@ -153,7 +154,7 @@ def declared_rank(ds: xr.Dataset, name: str) -> tuple[int, tuple[str, ...]] | No
     if rank.size != 1 or rank.dtype.kind not in "iuf" or int(rank.item()) not in (1, 2):
         return None
     given = np.atleast_1d(np.asarray(attributes.get("components", ()), dtype=object)).tolist()
-    components = tuple(part.decode("utf-8", "replace") if isinstance(part, bytes) else str(part) for part in given)
+    components = tuple(map(text, given))
     dim = channel_dim(ds, name)
     order = int(rank.item())
     fits = dim is not None and components and int(ds.sizes[dim]) == len(components) ** order

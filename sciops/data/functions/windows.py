@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sciops.errors import DataError, InputError
+
+
+def check_whole(option: str, value: Any) -> None:
+    """Refuse an option that is no whole number; True and False are none.
+
+    Raises
+    ------
+    InputError
+        Names the option.
+
+    Examples
+    --------
+    >>> check_whole("history", np.int64(2))
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise InputError(f"{option} is {value!r}; expected a whole number")
 
 
 @dataclass(frozen=True)
@@ -30,7 +47,7 @@ class Windows:
     Raises
     ------
     InputError
-        If a number is out of range, or the options do not go together.
+        If an option is no whole number or out of range, or the options do not go together.
 
     Examples
     --------
@@ -54,6 +71,9 @@ class Windows:
             ("start", self.start, 0),
             ("every", self.every, 1),
         ):
+            if value is None and option not in ("stride", "start"):
+                continue
+            check_whole(option, value)
             if value is not None and value < least:
                 raise InputError(f"{option} is {value}; expected at least {least}")
         given = self.horizon is not None or self.stride != 1 or self.start or self.every != 1 or self.rollout
@@ -117,11 +137,11 @@ def windows_of(
     >>> windows_of(history=1, horizon=None, stride=1, rollout=True, start=0, every=None, outputs=["u"]).every is None
     True
     """
-    if rollout is False or rollout is None:
+    if rollout is None or (isinstance(rollout, bool | np.bool_) and not rollout):
         if history is not None and horizon is None and outputs:
             horizon = 1
         return Windows(history, horizon, stride, start, 1 if every is None else every)
     if horizon is not None:
         raise InputError(f"horizon={horizon} and rollout={rollout} both say how many frames y has; give one of them")
-    length = None if rollout is True else int(rollout)
+    length = None if isinstance(rollout, bool | np.bool_) else rollout
     return Windows(1 if history is None else history, length, stride, start, every, rollout=True)

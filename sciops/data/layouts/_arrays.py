@@ -12,8 +12,8 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from sciops.data.reading.containers import Array
 from sciops.data.layouts import Contents
+from sciops.data.reading.containers import Array
 from sciops.errors import LayoutError
 
 __all__ = ["concatenated", "flattened", "negated", "renamed", "stacked"]

@@ -16,8 +16,8 @@ import numpy as np
 import xarray as xr
 
 from sciops.data.domains.axis import Axis
-from sciops.data.reading.containers import Array
 from sciops.data.layouts import Contents
+from sciops.data.reading.containers import Array
 from sciops.errors import DomainError
 
 __all__ = ["NORTH_EAST", "cf_marks", "elapsed", "from_bounds", "is_sample", "is_time", "position"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,16 @@ import numpy as np
 import xarray as xr
 from xarray.backends.h5netcdf_ import H5NetCDFArrayWrapper
 
-from sciops.data.reading.containers import reading
+from sciops.data.conventions import sample_dim, time_dim
 from sciops.data.layouts import Contents, Options
+from sciops.data.reading.containers import reading
 from sciops.data.reading.storage import plain
-from sciops.errors import LayoutError
+from sciops.errors import DataError, LayoutError
 
-__all__ = ["described"]
+__all__ = ["described", "upright"]
 
 _LISTS = {"channel_dims", "point_dims", "point_coords", "curvilinear_coords"}
+_MIXED = re.compile(r"malformed variable (.+?) has mixing of labeled and unlabeled")
 _WITHOUT_VALUES = "This is a netCDF dimension but not a netCDF variable"
 
 
@@ -45,18 +48,52 @@ def _hdf5(contents: Contents) -> xr.Dataset:
         if scale and not str(entry.attributes.get("NAME")).startswith(_WITHOUT_VALUES):
             contents.check_length(name)
     contents.close()
-    with reading(contents.path):
-        ds = xr.open_dataset(
-            contents.path,
-            engine="h5netcdf",
-            cache=False,
-            decode_times=False,
-            decode_timedelta=False,
-            phony_dims="access",
-        )
+    try:
+        with reading(contents.path):
+            ds = xr.open_dataset(
+                contents.path,
+                engine="h5netcdf",
+                cache=False,
+                decode_times=False,
+                decode_timedelta=False,
+                phony_dims="access",
+            )
+    except DataError as error:
+        mixed = _MIXED.search(str(error))
+        if mixed is None:
+            raise
+        name = mixed[1]
+        shape = f" (shape {contents.entries[name].shape})" if name in contents.entries else ""
+        raise LayoutError(
+            f"{contents.path}: {name}{shape} has a dimension scale on some of its axes alone; attach one to each, or "
+            f"declare what to read by dims=, such as dims={{{name!r}: ('sample', 'x')}}, coords={{'x': 'x'}}"
+        ) from error
     _name_arrays(ds)
     _require_names(contents, [str(n) for n, v in ds.variables.items() if any(_phony(str(dim)) for dim in v.dims)])
     return ds
+
+
+def upright(ds: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
+    """The data set with the space dimensions turned round whose coordinates descend, and a remark on which.
+
+    Examples
+    --------
+    >>> ds, remarks = upright(xr.Dataset({"u": ("x", [1, 2])}, {"x": [1.0, 0.0]}))
+    >>> ds.u.values.tolist(), remarks
+    ([2, 1], ['x descended and was turned round'])
+    """
+    turned = []
+    for dim in map(str, ds.dims):
+        if dim in (sample_dim(ds), time_dim(ds)) or dim not in ds.coords or ds[dim].dtype.kind not in "iuf":
+            continue
+        values = ds[dim].values
+        if len(values) > 1 and bool((values[1:] < values[:-1]).all()):
+            turned.append(dim)
+    if not turned:
+        return ds, []
+    made = ds.isel({dim: slice(None, None, -1) for dim in turned})
+    made.set_close(ds._close)
+    return made, [f"{', '.join(turned)} descended and was turned round"]
 
 
 class _Named(H5NetCDFArrayWrapper):

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from sciops.data.reading.containers import Array
+from sciops.data.conventions.attributes import text
 from sciops.data.layouts import Contents
+from sciops.data.reading.containers import Array
 from sciops.errors import LayoutError
 
 __all__ = ["boundary_text", "is_dedalus", "one_line", "scalars", "texts", "truth"]
@@ -31,11 +32,9 @@ def texts(value: Any) -> list[str]:
     """
     if value is None:
         return []
-    if isinstance(value, bytes):
-        value = value.decode("utf-8", "replace")
-    if isinstance(value, str):
-        return [value] if value else []
-    return [part.decode("utf-8", "replace") if isinstance(part, bytes) else str(part) for part in np.ravel(value)]
+    if isinstance(value, str | bytes):
+        return [text(value)] if value else []
+    return list(map(text, np.ravel(value)))
 
 
 def scalars(attributes: Mapping[str, Any], names: Sequence[str]) -> dict[str, float]:
@@ -59,8 +58,8 @@ def truth(value: Any) -> bool | None:
     (True, False, None)
     """
     if isinstance(value, str | bytes):
-        text = texts(value)
-        return {"true": True, "1": True, "false": False, "0": False}.get(text[0].strip().lower()) if text else None
+        words = texts(value)
+        return {"true": True, "1": True, "false": False, "0": False}.get(words[0].strip().lower()) if words else None
     if value is None or np.size(value) != 1:
         return None
     return bool(np.asarray(value).reshape(()))

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from sciops.data.reading.containers import Array
 from sciops.data.layouts import Contents
 from sciops.data.layouts._arrays import concatenated
+from sciops.data.reading.containers import Array
 from sciops.errors import LayoutError
 
 __all__ = ["joined", "rows", "split_coordinate", "splits"]

@@ -11,6 +11,7 @@ from sciops.data.layouts._conventions import NORTH_EAST, cf_marks, elapsed, from
 from sciops.data.layouts._described import described
 from sciops.data.layouts._hdf5 import is_dedalus
 
+_LIMITS = {"valid_min", "valid_max", "valid_range"}
 _ROLES = ("sample_dim", "time_dim")
 
 
@@ -49,7 +50,7 @@ class ClimateAndForecast(Layout):
         for dim in map(str, list(ds.dims)):
             if dim in ds.coords and dim not in (options.sample_dim, *(ds.attrs.get(role) for role in _ROLES)):
                 ds = _with_axis(ds, dim, edges.get(dim))
-        ds.attrs["layout_remarks"] = _remarks(ds, before)
+        ds.attrs["layout_remarks"] = _remarks(ds, before) + _limits(ds)
         ds = _with_curvilinear(ds)
         ds.set_close(close)
         return ds
@@ -122,6 +123,12 @@ def _remarks(ds: xr.Dataset, before: dict[str, xr.Variable]) -> list[str]:
     turned = [dim for dim, line in before.items() if dim in ds.dims and line.size > 1 and line[0] != ds[dim][0]]
     remarks = [f"{', '.join(turned)} descended and was turned round"] if turned else []
     return remarks + ([f"{', '.join(scalars)} of length 1 became a scalar"] if scalars else [])
+
+
+def _limits(ds: xr.Dataset) -> list[str]:
+    """Which variables say what values are valid, which nothing here looks at."""
+    limited = [str(name) for name, variable in ds.data_vars.items() if not _LIMITS.isdisjoint(variable.attrs)]
+    return [f"values of {', '.join(limited[:8])} beyond the valid range are not masked"] if limited else []
 
 
 def _with_curvilinear(ds: xr.Dataset) -> xr.Dataset:

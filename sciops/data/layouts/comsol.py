@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from sciops.data.reading.assembly import assemble
 from sciops.data.layouts import Contents, Layout, Options, register
 from sciops.data.layouts._arrays import stacked
 from sciops.data.layouts._domain import mark_points
+from sciops.data.reading.assembly import assemble
 from sciops.errors import LayoutError
 
 _COLUMN = re.compile(r"(?P<name>.+?)(?: \((?P<units>(?:[^()]|\([^()]*\))*)\))?(?: @ (?:\d+: )?(?P<solution>.+))?")

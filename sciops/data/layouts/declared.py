@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from sciops.data.reading.assembly import assemble
-from sciops.data.domains.axis import Axis
 from sciops.data.conventions import space_dims
-from sciops.data.reading.declaration import CoordinateDeclaration, Declaration, ParameterDeclaration
+from sciops.data.domains.axis import Axis
 from sciops.data.layouts import Contents, Layout, Options, describe, register
 from sciops.data.layouts._hdf5 import boundary_text
+from sciops.data.reading.assembly import assemble
+from sciops.data.reading.declaration import CoordinateDeclaration, Declaration, ParameterDeclaration
 from sciops.errors import DomainError, LayoutError, did_you_mean
 
 

@@ -7,11 +7,12 @@ from typing import Any
 import h5py
 import xarray as xr
 
-from sciops.data.reading.assembly import assemble
+from sciops.data.conventions.attributes import text
 from sciops.data.layouts import Contents, Layout, Options, register
 from sciops.data.layouts._arrays import flattened
 from sciops.data.layouts._domain import mark_components
 from sciops.data.layouts._hdf5 import is_dedalus
+from sciops.data.reading.assembly import assemble
 from sciops.errors import LayoutError
 
 
@@ -87,8 +88,7 @@ def _scales(contents: Contents) -> dict[str, tuple[list[str], list[str]]]:
 
 
 def _name(scale: h5py.Dataset | None) -> str:
-    name = b"" if scale is None else scale.attrs.get("NAME", b"")
-    return name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
+    return "" if scale is None else text(scale.attrs.get("NAME", ""))
 
 
 def _task(contents: Contents, path: str, name: str, dims: list[str | None]) -> xr.Variable:

@@ -6,9 +6,9 @@ from typing import Any
 
 import xarray as xr
 
-from sciops.data.reading.assembly import assemble
 from sciops.data.layouts import Contents, Layout, Options, register
 from sciops.data.layouts._domain import mark_points
+from sciops.data.reading.assembly import assemble
 
 _TRIPLES = (("X0", "X1", "y"), ("X_train0", "X_train1", "y_train"), ("X_test0", "X_test1", "y_test"))
 _NAMES = ("x", "y", "z")

@@ -6,9 +6,9 @@ from typing import Any
 
 import xarray as xr
 
-from sciops.data.reading.assembly import assemble
 from sciops.data.layouts import Contents, Layout, Options, register
 from sciops.data.layouts._domain import mesh_lines, with_coordinates
+from sciops.data.reading.assembly import assemble
 
 
 @register("dgno")

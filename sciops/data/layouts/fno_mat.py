@@ -9,11 +9,11 @@ from typing import Any
 
 import xarray as xr
 
-from sciops.data.reading.assembly import assemble
-from sciops.data.reading.containers import Array
 from sciops.data.layouts import Contents, Layout, Options, register
 from sciops.data.layouts._domain import mesh_lines
 from sciops.data.layouts._fields import FieldDims, aside, coordinate_lines, paired, space_names
+from sciops.data.reading.assembly import assemble
+from sciops.data.reading.containers import Array
 
 _PAIRS = (("a", "u"), ("coeff", "sol"), ("input", "output"))
 _COORDINATES = ("x", "y", "z", "t", "tspan")

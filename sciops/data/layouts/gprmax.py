@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from sciops.data.reading.assembly import assemble
 from sciops.data.layouts import Contents, Layout, Options, register
 from sciops.data.layouts._arrays import stacked
 from sciops.data.layouts._domain import mark_points
+from sciops.data.reading.assembly import assemble
 
 _RECEIVER = re.compile(r"rxs/rx(\d+)/(\w+)")
 _UNITS = {"E": "V/m", "H": "A/m", "I": "A"}

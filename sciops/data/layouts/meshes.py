@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from sciops.data.reading.assembly import assemble
 from sciops.data.conventions import cell_variable
 from sciops.data.layouts import Contents, Layout, Options, register
 from sciops.data.layouts._domain import mark_components, mark_points
+from sciops.data.reading.assembly import assemble
 from sciops.data.reading.storage import Entry
 from sciops.errors import LayoutError
 

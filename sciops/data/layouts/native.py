@@ -6,7 +6,7 @@ import xarray as xr
 
 from sciops.data.layouts import Contents, Layout, Options, register
 from sciops.data.layouts._conventions import cf_marks
-from sciops.data.layouts._described import described
+from sciops.data.layouts._described import described, upright
 from sciops.data.layouts._hdf5 import is_dedalus
 
 _CONTAINERS = {
@@ -18,7 +18,10 @@ _CONTAINERS = {
 
 @register("native")
 class Native(Layout):
-    """Dimensions by the names the file gives; numbers keep the file's units, times stay numbers."""
+    """Dimensions by the names the file gives; numbers keep the file's units, times stay numbers.
+
+    Axes that descend are turned round.
+    """
 
     def detect(self, contents: Contents) -> str | None:
         """See `Layout.detect`."""
@@ -28,4 +31,9 @@ class Native(Layout):
 
     def read(self, contents: Contents, options: Options) -> xr.Dataset:
         """See `Layout.read`."""
-        return described(contents, options)
+        ds = described(contents, options)
+        if options.sample_dim is not None:
+            ds.attrs["sample_dim"] = options.sample_dim
+        ds, remarks = upright(ds)
+        ds.attrs["layout_remarks"] = remarks
+        return ds

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import xarray as xr
 
-from sciops.data.reading.assembly import assemble
 from sciops.data.layouts import Contents, Layout, Options, register
 from sciops.data.layouts._fields import paired
+from sciops.data.reading.assembly import assemble
 
 
 @register("neuraloperator")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import xarray as xr
 
-from sciops.data.reading.assembly import assemble
 from sciops.data.layouts import Contents, Layout, Options, register
 from sciops.data.layouts._fields import FieldDims, aside, coordinate_lines, paired
+from sciops.data.reading.assembly import assemble
 
 _PAIRS = (("x", "y"), ("a", "u"), ("coeff", "sol"), ("input", "output"), ("inputs", "outputs"))
 _COORDINATES = ("x", "y", "z", "t", "time")

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from sciops.data.reading.assembly import assemble
 from sciops.data.domains.axis import Axis
 from sciops.data.layouts import Contents, Layout, Options, register
 from sciops.data.layouts._domain import with_coordinates
 from sciops.data.layouts._splits import joined, rows, split_coordinate, splits
+from sciops.data.reading.assembly import assemble
 from sciops.errors import LayoutError
 
 _PARAMETERS = ("buo_y", "dt", "dx", "dy")

@@ -6,9 +6,9 @@ import math
 
 import xarray as xr
 
-from sciops.data.reading.assembly import assemble
 from sciops.data.layouts import Contents, Layout, Options, register
 from sciops.data.layouts._hdf5 import scalars
+from sciops.data.reading.assembly import assemble
 from sciops.errors import LayoutError
 
 _FIELDS = ("density", "pressure", "Vx", "Vy", "Vz")

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from sciops.data.reading.assembly import assemble
 from sciops.data.layouts import Contents, Layout, Options, register
 from sciops.data.layouts._arrays import stacked
 from sciops.data.layouts._config import numbers, settings
 from sciops.data.layouts._domain import mark_components
+from sciops.data.reading.assembly import assemble
 from sciops.errors import LayoutError
 
 _GROUP = re.compile(r"(\d+)/data")

@@ -6,12 +6,12 @@ from typing import Any
 
 import xarray as xr
 
-from sciops.data.reading.assembly import assemble
 from sciops.data.domains.axis import Axis
 from sciops.data.layouts import Contents, Layout, Options, register
 from sciops.data.layouts._config import numbers, settings
 from sciops.data.layouts._domain import mark_components
 from sciops.data.layouts._hdf5 import boundary_text, one_line
+from sciops.data.reading.assembly import assemble
 from sciops.errors import LayoutError
 
 _SPACE = ("x", "y", "z")

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from sciops.data.reading.assembly import assemble
 from sciops.data.domains.axis import Axis
 from sciops.data.layouts import Contents, Layout, Options, register
 from sciops.data.layouts._arrays import flattened, renamed
 from sciops.data.layouts._domain import mark_components
 from sciops.data.layouts._hdf5 import boundary_text
+from sciops.data.reading.assembly import assemble
 from sciops.errors import LayoutError, did_you_mean
 
 _RANKS = {"ScalarField": 0, "VectorField": 1, "Tensor2Field": 2}

@@ -10,17 +10,21 @@ from typing import Any, cast
 import numpy as np
 import xarray as xr
 
-from sciops.data.reading.assembly import assemble
+from sciops.data.conventions import axis_attributes
 from sciops.data.domains.axis import Axis
-from sciops.data.reading.inference import axis_from_values
 from sciops.data.layouts import Contents, Layout, Options, register
 from sciops.data.layouts._arrays import flattened, negated
 from sciops.data.layouts._domain import mark_components, with_coordinates
 from sciops.data.layouts._hdf5 import boundary_text, one_line, scalars, texts
 from sciops.data.layouts._well import Frame, attribute, axes, below, boundary_values, frame, mask_dims, subgroups
+from sciops.data.reading.assembly import assemble
+from sciops.data.reading.inference import axis_from_values
+from sciops.data.reading.storage import plain
 from sciops.errors import LayoutError
 
 _LARGEST_MASK = 1 << 24
+_AXIS = ("units", "long_name", "kind", "lower", "upper", "size")
+_TIME = ("units", "long_name", "reference", "first", "calendar")
 
 
 @register("the-well")
@@ -28,11 +32,11 @@ class TheWell(Layout):
     """Fields of rank 0 to 2 with the components last; a field has the dimensions along which it varies.
 
     Boundary conditions of an axis become the attribute ``boundary_conditions`` of the fields they are about. An axis
-    with the condition PERIODIC is periodic where its coordinates leave the upper end out. A mask over several axes
-    that is true inside of the domain (an obstacle) becomes the mask variable ``mask_<name>``, true where there is no
-    obstacle, of each sample where they differ; masks are looked at when opening. Values that a condition sets become
-    ``boundary_<name>``, on a face as `FunctionDataset` takes them by ``boundary=``. Where trajectories have different
-    times, these are the coordinate ``times`` (sample, time).
+    with the condition PERIODIC is periodic: its nodes leave the upper end out, whichever numbers they end at. A mask
+    over several axes that is true inside of the domain (an obstacle) becomes the mask variable ``mask_<name>``, true
+    where there is no obstacle, of each sample where they differ; masks are looked at when opening. Values that a
+    condition sets become ``boundary_<name>``, on a face as `FunctionDataset` takes them by ``boundary=``. Where
+    trajectories have different times, these are the coordinate ``times`` (sample, time).
     """
 
     def detect(self, contents: Contents) -> str | None:
@@ -136,10 +140,11 @@ def _coordinates(
     coords: dict[str, Any] = {}
     times = None
     line = one_line(contents, paths["time"], found.n_times)
+    told = _told(contents, paths["time"], _TIME)
     if line is not None:
-        coords["time"] = line
+        coords["time"] = xr.Variable(("time",), line, told)
     else:
-        times = xr.Variable(("sample", "time"), contents.read(paths["time"]))
+        times = xr.Variable(("sample", "time"), contents.read(paths["time"]), told)
     periodic = {dim for each in conditions for dim, kind in each.faces.items() if kind == "periodic"}
     for dim, size in found.space.items():
         values = one_line(contents, paths[dim.lower()], size)
@@ -147,13 +152,21 @@ def _coordinates(
             raise LayoutError(
                 f"{contents.path}: the coordinates {dim!r} differ between samples; declare the fields by dims="
             )
-        axis = axis_from_values(dim, values) if dim in periodic else None
-        if axis is not None and axis.kind in ("left", "cell"):
+        told = _told(contents, paths[dim.lower()], _AXIS)
+        known = {"kind", "lower", "upper"} <= set(told)
+        axis = axis_from_values(dim, values, "left") if dim in periodic and not known else None
+        if axis is not None:
             start = float(values[0])
-            coords[dim] = Axis(dim, size, start, start + axis.extent, "periodic", axis.units)
-        else:
-            coords[dim] = values
+            axis = Axis(dim, size, start, start + axis.extent, "periodic")
+            told |= axis_attributes(axis) | {"units": told.get("units", "")}
+        coords[dim] = xr.Variable((dim,), values if axis is None else axis.coordinates().numpy(), told)
     return coords, times
+
+
+def _told(contents: Contents, path: str, names: Sequence[str]) -> dict[str, Any]:
+    """The attributes of a coordinate that say its units, and of a file of ours the axis."""
+    found = contents.entries[path].attributes
+    return {name: plain(found[name]) for name in names if name in found}
 
 
 def _conditions(contents: Contents, found: Frame) -> list[_Condition]:

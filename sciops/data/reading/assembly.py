@@ -10,8 +10,8 @@ from typing import Any, get_args
 import numpy as np
 import xarray as xr
 
-from sciops.data.domains.axis import Axis, Kind
 from sciops.data.conventions import axis_attributes, channel_dim, coordinate, sample_dim, time_dim, without_axis
+from sciops.data.domains.axis import Axis, Kind
 from sciops.data.reading.declaration import Declaration
 from sciops.data.reading.inference import axis_from_values
 from sciops.data.reading.storage import Contents

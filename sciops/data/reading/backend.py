@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 import xarray as xr
 from xarray.backends import BackendEntrypoint
 
-from sciops.data.reading.assembly import Dims
 from sciops.data.domains.axis import Axis, Kind
-from sciops.data.reading.declaration import Declaration
 from sciops.data.files import open
+from sciops.data.reading.assembly import Dims
+from sciops.data.reading.declaration import Declaration
 from sciops.errors import InputError
 
 _SUFFIXES = {".mat", ".npz", ".pt", ".pth"}
@@ -31,7 +31,9 @@ class SciopsBackend(BackendEntrypoint):
     ('sample', 'x', 'y')
     """
 
-    description: ClassVar[str] = "Open simulation files (HDF5, netCDF, Zarr, .mat, .npz, .pt) whatever their layout"
+    description: ClassVar[str] = (
+        "Open simulation files (HDF5, netCDF, Zarr, .mat, .npz, .pt, text, meshes) whatever their layout"
+    )
     open_dataset_parameters: ClassVar[tuple[str, ...]] = (
         "filename_or_obj",
         "drop_variables",

@@ -6,12 +6,12 @@ import os
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, get_args
 
 import yaml  # type: ignore[import-untyped]
 
 from sciops.data.domains.axis import Kind
+from sciops.data.reading.paths import usable_path
 from sciops.errors import InputError, did_you_mean
 
 __all__ = ["CoordinateDeclaration", "Declaration", "ParameterDeclaration", "VariableDeclaration"]
@@ -141,7 +141,7 @@ class Declaration:
         >>> Declaration.from_yaml(path).variables["u"].path
         'fields/u'
         """
-        file = Path(path).expanduser()
+        file = usable_path(path)
         if file.exists() and not file.is_file():
             raise InputError(f"{file}: no regular file; give the YAML file of the layout")
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import h5py
 
 from sciops.errors import DataError, InputError, MissingDependencyError, did_you_mean
 
-__all__ = ["COMPRESSIONS", "Compression", "require_filters"]
+__all__ = ["COMPRESSIONS", "Compression", "filter_remedy", "require_filters"]
 
 COMPRESSIONS = {
     "none": (0, 0, 0),
@@ -39,6 +40,7 @@ _FILTERS = {
     32018: "fcidecomp",
 }
 _INSTALL = "pip install 'sciops[formats]' (it brings hdf5plugin)"
+_OTHER = "install the plugin that has it, or write the file anew with gzip (h5repack)"
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,18 @@ def require_filters(path: str | Path, name: str, dataset: h5py.h5d.DatasetID) ->
         what = f"{path}: {name!r} is compressed by the HDF5 filter {told!r} (number {code}), which is not there"
         if code in _FILTERS and not installed:
             raise MissingDependencyError(f"{what}; {_INSTALL}")
-        raise DataError(f"{what}; install the plugin that has it, or write the file anew with gzip (h5repack)")
+        raise DataError(f"{what}; {_OTHER}")
+
+
+def filter_remedy() -> str:
+    """What to do about a filter that is not there: install hdf5plugin, which is loaded by itself, or another plugin.
+
+    Examples
+    --------
+    >>> "install" in filter_remedy()
+    True
+    """
+    return _OTHER if importlib.util.find_spec("hdf5plugin") else _INSTALL
 
 
 def _load_plugin() -> bool:

@@ -13,8 +13,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from sciops.data.reading.bounds import refuse_excess
 from sciops.data.domains.elements import ELEMENTS
+from sciops.data.reading.bounds import refuse_excess
 from sciops.data.reading.safety import broken, inspected, scan_hdf5, walk_hdf5
 from sciops.errors import DataError, MissingDependencyError, UnsafeFileError
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import glob
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from sciops.data.reading.zarrstore import is_zarr_folder
 from sciops.errors import DataError, InputError
 
-__all__ = ["data_files", "existing_file", "natural_order"]
+__all__ = ["data_files", "existing_file", "natural_order", "usable_path"]
 
 PathLike = str | os.PathLike[str]
 _SUFFIXES = {
@@ -58,18 +59,46 @@ def data_files(path: PathLike | Sequence[PathLike]) -> list[Path]:
     """
     if isinstance(path, Sequence) and not isinstance(path, str | bytes):
         return _listed(path)
-    if not isinstance(path, str | os.PathLike):
-        raise InputError(f"a path is needed, got {type(path).__name__}; an open data set is used as it is")
-    place = Path(path).expanduser()
+    place = usable_path(path)
     if _MAGIC.search(str(place)) and not os.path.lexists(place):
-        found = [Path(name).absolute() for name in glob.glob(str(place))]
-        files = [file for file in found if file.is_file() or is_zarr_folder(file)]
+        with _looking(place):
+            found = [Path(name).absolute() for name in glob.glob(str(place))]
+            files = [file for file in found if file.is_file() or is_zarr_folder(file)]
+            if not files and os.path.isdir(place.parent):
+                os.listdir(place.parent)  # glob finds nothing where it may not look
         if not files:
             raise DataError(f"{place}: no file matches the pattern{_beside(place.parent)}")
         return natural_order(files)
-    if os.path.isdir(place) and not is_zarr_folder(place):  # says no where Path.is_dir raises
+    with _looking(place):
+        folder = os.path.isdir(place) and not is_zarr_folder(place)  # says no where Path.is_dir raises
+    if folder:
         return _in_folder(place.absolute())
     return [existing_file(place)]
+
+
+def usable_path(path: Any) -> Path:
+    """A path with the home folder put in.
+
+    Raises
+    ------
+    InputError
+        If it is no path, or one that no operating system takes.
+
+    Examples
+    --------
+    >>> usable_path("runs/a.h5").name
+    'a.h5'
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(f"a path is needed, got {type(path).__name__}; an open data set is used as it is")
+    try:
+        place = Path(path).expanduser()
+        fine = b"\0" not in os.fsencode(place)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{path!r}: no usable path ({error}); give the name of a file") from error
+    if not fine:
+        raise InputError(f"{path!r}: a path without NUL is needed; give the name of a file")
+    return place
 
 
 def natural_order(files: Iterable[Path]) -> list[Path]:
@@ -96,8 +125,8 @@ def existing_file(path: PathLike) -> Path:
     >>> existing_file(__file__).name
     'paths.py'
     """
-    file = Path(path).expanduser()
-    try:
+    file = usable_path(path)
+    with _looking(file):
         if file.is_file() or is_zarr_folder(file):
             return file.absolute()
         if file.is_dir():
@@ -107,10 +136,17 @@ def existing_file(path: PathLike) -> Path:
         if not file.parent.is_dir():
             raise DataError(f"{file}: no such file, and no folder {file.parent}")
         names = [entry.name for entry in file.parent.iterdir() if entry.is_file()]
-    except OSError as error:
-        raise DataError(f"{file}: cannot be looked at ({error.strerror or error}); check the path") from error
     close = difflib.get_close_matches(file.name, names, n=3)
     raise DataError(f"{file}: no such file" + (f"; did you mean {' or '.join(map(repr, close))}?" if close else ""))
+
+
+@contextlib.contextmanager
+def _looking(path: Path) -> Iterator[None]:
+    """Say in one line why a path cannot be looked at: no permission, too long, a loop of links."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{path}: cannot be looked at ({error.strerror or error}); check the path") from error
 
 
 def _listed(paths: Sequence[Any]) -> list[Path]:
@@ -127,11 +163,9 @@ def _listed(paths: Sequence[Any]) -> list[Path]:
 
 
 def _in_folder(folder: Path) -> list[Path]:
-    try:
+    with _looking(folder):
         entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be looked at ({error.strerror or error}); check the path") from error
-    files = [entry for entry in entries if entry.is_file() or is_zarr_folder(entry)]
+        files = [entry for entry in entries if entry.is_file() or is_zarr_folder(entry)]
     chosen: list[Path] = []
     for endings in (_SUFFIXES, _SECOND):
         chosen = chosen or [file for file in files if file.suffix.lower() in endings]
@@ -150,8 +184,10 @@ def _in_folder(folder: Path) -> list[Path]:
 
 
 def _beside(folder: Path) -> str:
-    names = sorted(entry.name for entry in folder.iterdir() if entry.is_file()) if folder.is_dir() else []
-    return f"; {'it' if folder.is_dir() else folder} holds {', '.join(names[:5]) or 'no files'}"
+    names: list[str] = []
+    with contextlib.suppress(OSError):  # nothing to add where it cannot be looked into
+        names = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
+    return f"; {'it' if os.path.isdir(folder) else folder} holds {', '.join(names[:5]) or 'no files'}"
 
 
 def _natural(path: Path) -> list[list[tuple[int, float | str]]]:

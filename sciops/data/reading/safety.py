@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import h5py
 import numpy as np
 
+from sciops.data.reading.filters import filter_remedy
 from sciops.data.reading.heap import CheckedFile, read_texts
 from sciops.errors import DataError, UnsafeFileError
 
@@ -279,9 +280,7 @@ def broken(path: str | Path, error: BaseException, what: str = "") -> DataError:
     if "unable to lock" in reason:
         return DataError(f"{path}: another program is writing it ({reason}); wait until that has closed it")
     if "filter" in reason and "returned failure" not in reason:
-        return DataError(
-            f"{path}: its compression needs a plugin ({reason}); pip install hdf5plugin and import it first"
-        )
+        return DataError(f"{path}: its compression needs a plugin ({reason}); {filter_remedy()}")
     return DataError(f"{path}: truncated or corrupt{what} ({reason}); get the file anew")
 
 

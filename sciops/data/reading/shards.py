@@ -16,8 +16,8 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from sciops.data.reading.containers import Array
 from sciops.data.conventions import sample_dim, time_dim
+from sciops.data.reading.containers import Array
 from sciops.errors import DataError, LayoutError, MissingDependencyError
 
 __all__ = ["JoinedArray", "join"]
@@ -123,7 +123,8 @@ def join(files: Sequence[Path], name: str, opened: Callable[[Path, str | None], 
     times = None
     if dim is None and time is not None and all(time in part.coords and part.sizes.get(time) for part in parts):
         times = _common_times([part[time].variable for part in parts], files)
-        if all(a[-1] < b[0] for a, b in itertools.pairwise(times)):
+        if any((line != line).any() for line in times) or all(a[-1] < b[0] for a, b in itertools.pairwise(times)):
+            _check_times(times, files)
             dim, how = time, "each goes on in time where the one before ends"
     if dim is None:
         dim, how, times = "sample", "each is one sample", None
@@ -257,6 +258,18 @@ def _line(line: xr.DataArray) -> str:
         values = line.values.reshape(-1)
         words.append(f"from {values[0]:.8g} to {values[-1]:.8g}")
     return ", ".join(words)
+
+
+def _check_times(times: Sequence[Array], files: Sequence[Path]) -> None:
+    """Refuse times that do not ascend, where files are joined along them."""
+    for line, file in zip(times, files, strict=True):
+        late = np.flatnonzero(~(line[1:] >= line[:-1])) + 1
+        if line[0] != line[0] or late.size:
+            place = int(late[0]) if line[0] == line[0] else 0
+            raise DataError(
+                f"{file}: its times do not ascend, the one at {place} is {line[place]}, so it cannot be joined with "
+                f"{files[0 if file != files[0] else 1].name} along time; sort its times or mend them"
+            )
 
 
 def _common_times(lines: Sequence[xr.Variable], files: Sequence[Path]) -> list[Array]:

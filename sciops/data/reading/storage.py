@@ -1,4 +1,4 @@
-"""The containers that arrays come in: HDF5, netCDF, Zarr, MATLAB, `.npz`, `.pt`, listed without reading, read lazily.
+"""The containers of arrays: HDF5, netCDF, Zarr, MATLAB, `.npz`, `.pt`, tables of text, meshes; listed, read lazily.
 
 Every container is opened as a mapping of names to arrays through xarray's file cache, so that a lazy variable keeps no
 file handle: it pickles, and another process opens the file for itself.

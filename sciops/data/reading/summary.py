@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
-import itertools
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,16 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from sciops.data.domains.axis import Axis
-from sciops.data.reading.containers import Array, reading
 from sciops.data.conventions import channel_dim, domain_of, grid_of, n_samples, origin, sample_dim, space_dims, time_dim
+from sciops.data.conventions.dimensions import point_dims
+from sciops.data.domains.axis import Axis
 from sciops.data.domains.curvilinear import CurvilinearGrid
 from sciops.data.domains.domain import Grid
-from sciops.data.files import open
 from sciops.data.domains.mesh import Mesh
+from sciops.data.files import open
+from sciops.data.reading.blocks import block_shape, blocks
+from sciops.data.reading.bounds import readable_size
+from sciops.data.reading.containers import reading
 from sciops.errors import DomainError, InputError
 
 _BLOCK_BYTES = 32 << 20
@@ -50,7 +53,8 @@ class Range:
 class VariableSummary:
     """One variable: name, dimensions, shape, dtype, units, role and statistics (None where not asked for).
 
-    The role is ``"field"``, ``"parameter"`` or ``"other"``.
+    The role is ``"field"``, ``"parameter"``, ``"mask"`` or ``"other"``. Statistics of a variable with a mask are those
+    of its values inside.
     """
 
     name: str
@@ -116,7 +120,7 @@ class Summary:
         heading = Text(f"{self.source}\n", style="bold")
         heading.append(f"layout {self.layout}", style="not bold cyan").append(f": {self.reason}", style="not bold")
         length = ", ".join(f"{dim} {size}" for dim, size in self.dims.items())
-        heading.append(f"\n{length}; {_bytes(self.size_bytes)}", style="not bold")
+        heading.append(f"\n{length}; {readable_size(self.size_bytes)}", style="not bold")
         parts: list[Any] = [heading]
         if self.axes:
             parts.append(_table(("axis", "nodes", "kind", "interval", "units", ""), map(_axis_row, self.axes)))
@@ -197,7 +201,7 @@ def _scattered(ds: xr.Dataset, dim: str, name: str) -> AxisSummary | None:
     try:
         domain = domain_of(ds, name)
     except DomainError as error:
-        if dim in ds.coords or dim not in np.atleast_1d(ds.attrs.get("point_dims", ())):
+        if dim in ds.coords or dim not in point_dims(ds):
             return None
         return AxisSummary(dim, size, None, str(error).removeprefix(f"{origin(ds)}: ").split(";")[0], False, kind)
     if isinstance(domain, Grid):
@@ -214,6 +218,11 @@ def _summarise_axis(ds: xr.Dataset, dim: str, name: str) -> AxisSummary:
     if scattered is not None:
         return scattered
     size = int(ds.sizes[dim])
+    with contextlib.suppress(DomainError):  # all axes together: a latitude and a longitude make a sphere
+        held = [each for each in map(str, ds.data_vars) if dim in space_dims(ds, each)]
+        grid = grid_of(ds, max(held, key=lambda each: len(space_dims(ds, each))))
+        assumed = dim not in ds.coords or bool(ds[dim].attrs.get("assumed", 0))
+        return AxisSummary(dim, size, next(axis for axis in grid.axes if axis.name == dim), "", assumed)
     assumed = dim not in ds.coords or bool(ds[dim].attrs.get("assumed", 0))
     probe = xr.Dataset({"probe": ((dim,), np.empty(size))}, coords={dim: ds[dim].variable} if dim in ds.coords else {})
     try:
@@ -227,10 +236,11 @@ def _summarise_variable(ds: xr.Dataset, name: str, statistics: bool) -> Variable
     numeric = variable.dtype.kind in "biufc"
     inner = set(variable.dims) - {sample_dim(ds)}
     role = "field" if space_dims(ds, name) else "other" if inner or not numeric else "parameter"
+    role = "mask" if variable.attrs.get("role") == "mask" else role
     found = None
     if numeric and statistics:
         with reading(Path(origin(ds)), name):
-            found = _range(variable)
+            found = _range(variable, _mask_of(ds, variable))
     return VariableSummary(
         name=name,
         dims=tuple(f"{dim}*" if dim == channel_dim(ds, name) else str(dim) for dim in variable.dims),
@@ -242,11 +252,27 @@ def _summarise_variable(ds: xr.Dataset, name: str, statistics: bool) -> Variable
     )
 
 
-def _range(variable: xr.Variable) -> Range:
+def _mask_of(ds: xr.Dataset, variable: xr.Variable) -> xr.Variable | None:
+    """The mask that a variable names, where it fits."""
+    name = variable.attrs.get("mask")
+    mask = ds.variables[name] if isinstance(name, str) and name in ds.variables else None
+    return mask if mask is not None and mask.dtype.kind in "bui" and set(mask.dims) <= set(variable.dims) else None
+
+
+def _range(variable: xr.Variable, mask: xr.Variable | None = None) -> Range:
     """One pass over blocks; means and squared deviations are merged pairwise (Chan, Golub and LeVeque, 1983)."""
     low, high, mean, squares = math.inf, -math.inf, 0.0, 0.0
-    finite = nan = inf = 0
-    for block in _blocks(variable):
+    finite = nan = inf = outside = 0
+    shape = block_shape(variable.shape, max(8, variable.dtype.itemsize), _BLOCK_BYTES)
+    for where in blocks(variable.shape, shape):
+        block = variable[where].to_numpy()
+        if mask is not None:
+            pieces = dict(zip(variable.dims, where, strict=True))
+            part = mask.isel({dim: pieces[dim] for dim in mask.dims})
+            full = xr.Variable(variable.dims, np.ones(block.shape, bool))
+            inside = (full & part.astype(bool)).transpose(*variable.dims).to_numpy()
+            outside += int((~inside).sum())
+            block = block[inside]
         values = np.abs(block) if block.dtype.kind == "c" else block
         values = values.astype(np.float64, copy=False).reshape(-1)
         if block.dtype.kind in "fc":
@@ -265,19 +291,7 @@ def _range(variable: xr.Variable) -> Range:
         low, high = min(low, float(values.min())), max(high, float(values.max()))
     if not finite:
         low = high = mean = squares = math.nan
-    return Range(low, high, mean, math.sqrt(squares / max(finite, 1)), nan, inf, variable.size)
-
-
-def _blocks(variable: xr.Variable) -> Iterator[Array]:
-    """The values in blocks of at most `_BLOCK_BYTES`: slices of leading dimensions, whole trailing ones."""
-    itemsize = max(8, variable.dtype.itemsize)
-    steps = []
-    inner = [math.prod(variable.shape[axis + 1 :]) * itemsize for axis in range(variable.ndim)]
-    for size, bytes_below in zip(variable.shape, inner, strict=True):
-        steps.append(max(1, min(size, _BLOCK_BYTES // max(1, bytes_below))))
-    starts = [range(0, size, step) for size, step in zip(variable.shape, steps, strict=True)]
-    for corner in itertools.product(*starts):
-        yield variable[tuple(slice(at, at + step) for at, step in zip(corner, steps, strict=True))].to_numpy()
+    return Range(low, high, mean, math.sqrt(squares / max(finite, 1)), nan, inf, variable.size - outside)
 
 
 def _table(columns: tuple[str, ...], rows: Any) -> Table:
@@ -303,17 +317,10 @@ def _axis_row(axis: AxisSummary) -> tuple[str, ...]:
 
 
 def _variable_row(variable: VariableSummary) -> tuple[str, ...]:
-    head = (variable.name, ", ".join(variable.dims), variable.dtype, variable.units)
+    dtype = f"{variable.dtype} (mask)" if variable.role == "mask" else variable.dtype
+    head = (variable.name, ", ".join(variable.dims), dtype, variable.units)
     found = variable.statistics
     if found is None:
         return (*head, *[""] * 6)
     numbers = (f"{value:.4g}" for value in (found.minimum, found.maximum, found.mean, found.std))
     return (*head, *numbers, str(found.nan), str(found.inf))
-
-
-def _bytes(size: float) -> str:
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{size:.4g} {unit}"
-        size /= 1024
-    return f"{size:.4g} TiB"

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,29 +17,57 @@ import h5py
 import numpy as np
 import xarray as xr
 
-from sciops.data.writing.blocks import check_chunks, chosen_chunks
 from sciops.data.conventions import origin, sample_dim
+from sciops.data.reading.filters import Compression
+from sciops.data.reading.paths import usable_path
+from sciops.data.writing.chunks import check_chunks, chosen_chunks
 from sciops.data.writing.copying import copy_blocks
 from sciops.data.writing.encoding import (
     RESERVED,
     attach,
     attribute,
     check_names,
-    check_texts,
     chunk_shape,
     encoded,
     stored_dtype,
 )
-from sciops.data.reading.filters import Compression
+from sciops.data.writing.finished import first_difference
+from sciops.data.writing.fitting import check_coordinates, check_kind, check_units, fitted
 from sciops.data.writing.journal import RecoverableSink, journal_of
 from sciops.data.writing.sink import Sink
 from sciops.data.writing.target import Target
 from sciops.errors import DataError, InputError
 
-__all__ = ["StreamWriter"]
+__all__ = ["StreamWriter", "require_file_name"]
 
 _LEAST_COMPRESSED = 1 << 10
+_OTHER_KINDS = {
+    *(".txt", ".csv", ".tsv", ".dat", ".json", ".yaml", ".yml", ".npz", ".npy", ".mat", ".pt", ".pth", ".pkl"),
+    *(".zip", ".vtk", ".vtu", ".xdmf", ".parquet", ".grib", ".png", ".pdf"),
+}
+_MOST = 1 << 63
 _WRITE_ERRORS = (OSError, RuntimeError, ValueError, TypeError, KeyError)
+
+
+def require_file_name(path: Path) -> None:
+    """Refuse a name that says Zarr store, or another kind of file, for the netCDF4/HDF5 file that is written.
+
+    Raises
+    ------
+    InputError
+        Says how a store is made.
+    """
+    if path.suffix == ".zarr":
+        file = path.with_suffix(".h5").name
+        raise InputError(
+            f"{path}: what is written sample by sample is one netCDF4/HDF5 file, no Zarr store; call it {file}, and "
+            f"make the store of it by sciops convert {file} {path.name}"
+        )
+    if path.suffix.lower() in _OTHER_KINDS:
+        raise InputError(
+            f"{path}: what is written is netCDF4/HDF5, no {path.suffix} file; end the name in .h5, .hdf5 or .nc (in "
+            f".zarr for a Zarr store)"
+        )
 
 
 class StreamWriter:
@@ -61,12 +89,14 @@ class StreamWriter:
     overwrite
         Replace an existing file.
     resume
-        Keep what is appended for good, and go on with what an earlier writer of this path left. Each call of `append`
+        Keep what is appended for good, and go on with what an earlier writer of this path left; where that has ended,
+        and the file is there, nothing is left to do: `written` is `n_samples`. Each call of `append`
         then waits for the disk, so append several samples at once where they are quick to make.
     chunks
         Lengths of the chunks by dimension; other dimensions of the same variables are kept whole.
     compression
-        Such as ``"gzip"``, ``"lzf"``, ``"zstd:9"``, ``"blosc"``, ``"lz4"``, see `sciops.data.reading.filters.Compression`.
+        Such as ``"gzip"``, ``"lzf"``, ``"zstd:9"``, ``"blosc"``, ``"lz4"``, see
+        `sciops.data.reading.filters.Compression`.
 
     Attributes
     ----------
@@ -121,12 +151,19 @@ class StreamWriter:
         chunks: Mapping[str, int] | None = None,
         compression: str | Compression | None = None,
     ) -> None:
-        name = Path(path).expanduser().absolute()
+        name = usable_path(path).absolute()
+        require_file_name(name)
+        if not isinstance(template, xr.Dataset):
+            raise InputError(f"{name}: the template is an xarray.Dataset, got {type(template).__name__}")
+        if isinstance(n_samples, bool) or not isinstance(n_samples, int | np.integer) or not 0 <= n_samples < _MOST:
+            raise InputError(f"{name}: n_samples= is a whole number from 0 to 2^63 - 1, got {n_samples!r}")
         partial = name.with_name(f".{name.name}.partial") if resume else None
-        self._target = Target(path, overwrite=overwrite, temporary=partial)
+        # a job that is submitted again finds the whole file there; it is then looked at, and never replaced
+        self._finished = partial is not None and not overwrite and name.is_file() and not partial.exists()
+        self._target = Target(path, overwrite=overwrite or self._finished, temporary=partial)
         self.path = self._target.path
         self.dim = sample_dim(template)
-        self.n_samples = n_samples
+        self.n_samples = int(n_samples)
         self.written = 0
         self.resume = resume
         if resume and self.dim is None:
@@ -138,9 +175,18 @@ class StreamWriter:
         self._sink: Sink | None = None
         self._parts: dict[str, _Part] = {}
 
+    def __repr__(self) -> str:
+        resumable = ", resumable" if self.resume else ""
+        return f"StreamWriter({str(self.path)!r}, {self.written} of {self.n_samples} samples written{resumable})"
+
     def __enter__(self) -> Self:
         with self._target.cleaned(self._discard):
             self._parts = self._planned()
+            if self._finished:
+                self._check_finished()
+                journal_of(self._target.temporary).unlink(missing_ok=True)
+                self.written = self.n_samples
+                return self
             self._sink = RecoverableSink(self._target.temporary) if self.resume else Sink(self._target.temporary)
             if not isinstance(self._sink, RecoverableSink):
                 self._create(self._sink)
@@ -165,13 +211,20 @@ class StreamWriter:
         Raises
         ------
         InputError
-            If the block does not fit the template, or there are more samples than were announced.
+            If the block does not fit the template (its variables, shapes, units and coordinates), its dtypes cannot
+            hold the values (floats may be rounded), or there are more samples than were announced.
         DataError
             If the block cannot be read, or the file cannot be written.
         """
+        if self._finished:
+            raise InputError(
+                f"{self.path}: is complete, all {self.n_samples} samples are written; append from writer.written on"
+            )
         if self._file is None or self._sink is None or self.dim is None:
             why = "it is not open: use it in a with statement" if self.dim else "its template has no sample dimension"
             raise InputError(f"{self.path}: cannot append, {why}")
+        if not isinstance(block, xr.Dataset):
+            raise InputError(f"{self.path}: append takes an xarray.Dataset, got {type(block).__name__}")
         with self._target.cleaned(self._discard):
             count = self._checked_count(block)
             for name, part in self._parts.items():
@@ -186,6 +239,8 @@ class StreamWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._finished:
+            return
         if kind is not None:
             self._discard()
             return
@@ -310,6 +365,18 @@ class StreamWriter:
                 f"resume with the same template and options, or delete that file to start anew"
             )
 
+    def _check_finished(self) -> None:
+        """Refuse a file that another simulation made."""
+        try:
+            changed = first_difference(self.path, self._attributes(), self._parts.values())
+        except _WRITE_ERRORS as error:
+            changed = f"it is no file of this writer ({error})"
+        if changed:
+            raise DataError(
+                f"{self.path}: exists already and is not what is to be resumed, {changed} is other; give "
+                f"overwrite=True (--overwrite) or another name"
+            )
+
     def _checked_count(self, block: xr.Dataset) -> int:
         """The number of samples in a block that fits the template."""
         assert self.dim is not None
@@ -318,6 +385,8 @@ class StreamWriter:
             raise InputError(
                 f"{self.path}: {self.written + count} samples come, {self.n_samples} were announced by n_samples="
             )
+        if block is self._template:
+            return count
         for name, part in self._parts.items():
             if not part.sampled:
                 continue
@@ -331,6 +400,10 @@ class StreamWriter:
                         f"{self.path}: dimension {dim!r} has length {self._template.sizes[dim]}, in a block "
                         f"{found.sizes[dim]}"
                     )
+            check_kind(name, self._template.variables[name].dtype, found.dtype, self.path)
+            check_units(name, self._template.variables[name], found, self.path)
+        fixed = [name for name in self._template.coords if not self._parts[str(name)].sampled]
+        check_coordinates(fixed, self._template, block, self.path)
         return count
 
 
@@ -349,13 +422,17 @@ class _Part:
     def fill(self, target: Any, values: xr.Variable, source: str, path: Path, offset: Mapping[Any, int]) -> None:
         """Write values block by block, from `offset` on along some dimension."""
         for where, block in copy_blocks(values, self.variable.dims, self.dtype, self.chunks, source, self.name):
-            if block.dtype.kind in "OU":
-                check_texts(self.name, block, path)
+            stored = fitted(self.name, block, self.dtype, path, truth=self.marks.get("dtype") == "bool")
             starts = [offset.get(dim, 0) for dim in self.variable.dims]
             moved = tuple(
                 slice(piece.start + start, piece.stop + start) for piece, start in zip(where, starts, strict=True)
             )
-            target[moved or ...] = block.astype(self.dtype, copy=False) if where else block.astype(self.dtype)[()]
+            target[moved or ...] = stored if where else stored[()]
+
+    def blocks(self) -> Iterator[tuple[tuple[slice, ...], Any]]:
+        """The values as they are stored, block by block with their places."""
+        for where, block in copy_blocks(self.variable, self.variable.dims, self.dtype, self.chunks, "", self.name):
+            yield where, block if self.dtype.kind in "OU" else block.astype(self.dtype, copy=False)
 
     def digest(self) -> str:
         """A hash of the values."""

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from xarray.backends.locks import HDF5_LOCK
 
-from sciops.data.writing.blocks import block_shape, blocks
+from sciops.data.reading.blocks import block_shape, blocks
 from sciops.data.reading.containers import Array, reading
 from sciops.data.reading.placement import Placement, placement
 

@@ -18,6 +18,7 @@ __all__ = ["RESERVED", "attach", "attribute", "check_names", "check_texts", "chu
 
 _CHUNK_BYTES = 256 << 10
 _CHUNK_LIMIT = 16 << 20
+_METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
 RESERVED = {
     *("_FillValue", "missing_value", "_Unsigned", "scale_factor", "add_offset", "dtype", "coordinates", "_Encoding"),
     *("CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST", "_Netcdf4Dimid", "_Netcdf4Coordinates", "_NCProperties"),
@@ -43,27 +44,33 @@ def encoded(name: str, variable: xr.Variable, *, sampled: bool, path: Path) -> x
 
 
 def check_texts(name: str, values: Any, path: Path) -> None:
-    """Refuse Python objects that are no texts; numbers among texts are objects too."""
-    if not all(isinstance(item, str | bytes) for item in np.asarray(values).ravel()):
-        raise InputError(f"{path}: {name!r} holds Python objects, which netCDF4 does not; make it numbers or text")
+    """Refuse Python objects that are no texts, and texts that end early; numbers among texts are objects too."""
+    for item in np.asarray(values).ravel().tolist():
+        if not isinstance(item, str | bytes):
+            raise InputError(f"{path}: {name!r} holds Python objects, which netCDF4 does not; make it numbers or text")
+        if b"\0" in item if isinstance(item, bytes) else not _storable(item):
+            raise InputError(f"{path}: {name!r} holds the text {item!r}, with NUL or no Unicode; mend it")
 
 
 def _attributes(variable: xr.Variable) -> dict[str, Any]:
     return {str(key): value for key, value in variable.attrs.items() if key not in RESERVED}
 
 
-def check_names(names: Iterable[Any], path: Path) -> None:
-    """Refuse names of variables and dimensions that HDF5 does not hold, or that become the same text."""
-    seen: set[str] = set()
-    for name in map(str, names):
+def check_names(names: Iterable[Any], path: Path, *, zarr: bool = False) -> None:
+    """Refuse names of variables and dimensions that HDF5 or Zarr does not hold."""
+    for name in names:
+        if not isinstance(name, str):
+            raise InputError(f"{path}: a variable or dimension is called {name!r}, which is no text; use ds.rename")
         if name in ("", ".", "..") or "/" in name or not _storable(name):
             raise InputError(
                 f"{path}: a variable or dimension is called {name!r}; names hold no / or NUL and are not "
                 f"empty, rename it by ds.rename"
             )
-        if name in seen:
-            raise InputError(f"{path}: two variables or dimensions are called {name!r}; rename one by ds.rename")
-        seen.add(name)
+        if zarr and ("\\" in name or name in _METADATA or name.startswith("__")):
+            raise InputError(
+                f"{path}: a variable or dimension is called {name!r}; names in Zarr hold no backslash, do not begin "
+                f"with __ and are none of its own files, rename it by ds.rename"
+            )
 
 
 def attach(target: Any, key: Any, value: Any, where: str) -> None:
@@ -129,6 +136,8 @@ def stored_dtype(name: str, dtype: np.dtype[Any], path: Path) -> np.dtype[Any]:
         return np.dtype("f4")
     if dtype.kind == "c":
         raise InputError(f"{path}: {name!r} is complex, which netCDF4 does not hold; write .real and .imag as two")
+    if dtype.kind not in "iufOSTU" or (dtype.kind == "f" and dtype.itemsize > 8):
+        raise InputError(f"{path}: {name!r} has the dtype {dtype}, which is not stored; make it float64 by astype")
     return dtype.newbyteorder("=") if dtype.kind in "iuf" else np.dtype(object)
 
 

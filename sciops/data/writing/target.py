@@ -6,15 +6,20 @@ import contextlib
 import os
 import secrets
 import shutil
+import stat
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from sciops.data.reading.paths import usable_path
 from sciops.data.writing.sink import failure, synchronise
 from sciops.errors import DataError
 
 __all__ = ["Target"]
 
 _STORE_MARKS = ("zarr.json", ".zgroup", ".zattrs", ".zmetadata")
+_NAME = 48  # characters of the name in the temporary one, which must not be longer than names may be
+_TRIES, _PAUSE = 20, 0.05
 
 
 class Target:
@@ -55,20 +60,30 @@ class Target:
         store: bool = False,
         temporary: Path | None = None,
     ) -> None:
-        self.path = Path(path).expanduser().absolute()
+        self.path = usable_path(path).absolute()
         self.overwrite, self.store = overwrite, store
-        unique = f".{self.path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
+        unique = f".{self.path.name[:_NAME]}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
         self.temporary = temporary or self.path.with_name(unique)
         self.check()
 
     def check(self) -> None:
-        """Refuse a name that is taken, or whose folder is not there."""
-        if self.path.is_dir() and not (self.store and any((self.path / mark).is_file() for mark in _STORE_MARKS)):
-            what = "a folder that is no Zarr store" if self.store else "a folder"
-            raise DataError(f"{self.path}: {what}; give the name of a file to write")
-        if self.path.exists() and not self.overwrite:
+        """Refuse a name that is taken, or whose folder is not there; what is no file or store is never replaced."""
+        try:
+            found: int | None = os.lstat(self.path).st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            found = None
+        except OSError as error:
+            raise DataError(f"{self.path}: {failure(error)}") from error
+        if found is not None and stat.S_ISDIR(found):
+            if not (self.store and any((self.path / mark).is_file() for mark in _STORE_MARKS)):
+                what = "a folder that is no Zarr store" if self.store else "a folder"
+                raise DataError(f"{self.path}: {what}; give the name of a file to write")
+        elif found is not None and not stat.S_ISREG(found):
+            what = "a link" if stat.S_ISLNK(found) else "a device, pipe or socket"
+            raise DataError(f"{self.path}: {what}, which is not replaced; give the name of a file to write")
+        if found is not None and not self.overwrite:
             raise DataError(f"{self.path}: exists already; give overwrite=True (--overwrite) or another name")
-        if not self.path.parent.is_dir():
+        if not os.path.isdir(self.path.parent):
             raise DataError(f"{self.path}: cannot be written, there is no folder {self.path.parent}; create it first")
 
     @contextlib.contextmanager
@@ -94,11 +109,17 @@ class Target:
         """Give what was written its name, once it is on the disk."""
         self.check()
         synchronise(self.temporary)
-        if self.path.exists() and self.store:
+        if os.path.lexists(self.path) and self.store:
             old = self.temporary.with_name(f"{self.temporary.name}.old")
-            os.replace(self.path, old)
-            os.replace(self.temporary, self.path)
-            _delete(old)
+            try:
+                os.replace(self.path, old)
+                os.replace(self.temporary, self.path)
+                _delete(old)
+            except BaseException:  # an interrupt too: what was there is back, or gone for good
+                if os.path.lexists(old) and not os.path.lexists(self.path):
+                    os.replace(old, self.path)
+                _delete(old)
+                raise
         else:
             os.replace(self.temporary, self.path)
         with contextlib.suppress(OSError):
@@ -110,7 +131,12 @@ class Target:
 
 
 def _delete(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
+    if not os.path.isdir(path) or os.path.islink(path):
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+        return
+    for _ in range(_TRIES):  # somebody may still be looking into it
         shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+        if not os.path.lexists(path):
+            return
+        time.sleep(_PAUSE)

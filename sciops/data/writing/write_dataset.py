@@ -8,9 +8,10 @@ from pathlib import Path
 
 import xarray as xr
 
-from sciops.data.writing.appending import StreamWriter
 from sciops.data.conventions import sample_dim
 from sciops.data.reading.filters import Compression
+from sciops.data.reading.paths import usable_path
+from sciops.data.writing.appending import StreamWriter, require_file_name
 from sciops.errors import InputError, did_you_mean
 
 __all__ = ["StreamWriter", "layout_for", "write"]
@@ -59,7 +60,8 @@ def write(
     Raises
     ------
     InputError
-        If `ds` is no data set, or holds something that the layout does not.
+        If `ds` is no data set, has no variables, or holds something that the layout does not, or the path ends as
+        those of other kinds of files do.
     DataError
         If the file exists, or cannot be written: no permission, no folder, disk full.
     MissingDependencyError
@@ -76,7 +78,11 @@ def write(
     """
     if not isinstance(ds, xr.Dataset):
         raise InputError(f"{path}: write takes an xarray.Dataset, got {type(ds).__name__}")
-    layout = layout_for(path, layout)
+    if not ds.data_vars:
+        raise InputError(f"{path}: the data set has no variables, and a file of it could not be opened; give it some")
+    layout = layout_for(usable_path(path), layout)
+    if layout != "zarr":
+        require_file_name(usable_path(path))
     if layout == "native":
         dim = sample_dim(ds)
         count = 0 if dim is None else ds.sizes[dim]
@@ -108,6 +114,8 @@ def layout_for(path: str | os.PathLike[str], layout: str | None) -> str:
     >>> layout_for("run.zarr", None), layout_for("run.h5", None), layout_for("run.h5", "the-well")
     ('zarr', 'native', 'the-well')
     """
+    if layout is not None and not isinstance(layout, str):
+        raise InputError(f"{path}: layout= is a name, got {layout!r}")
     if layout is None:
         return "zarr" if Path(path).suffix == ".zarr" else "native"
     if layout in ("native", "zarr"):

@@ -70,10 +70,19 @@ class ZarrArray:
     def _fits(self, key: str) -> bool:
         size = self.store.size(key)
         if size is None:
+            self._check_there()
             return False
         if size > self._limit(self.chunks):
             raise ValueError(f"the chunk {key!r} takes {size} bytes, its values at most {self._limit(self.chunks)}")
         return True
+
+    def _check_there(self) -> None:
+        """A chunk that is not there holds the fill value, unless the whole array went away."""
+        if not self.store.holds(self.name):
+            raise DataError(
+                f"{self.store.path}: the array {self.name or 'of the root'!r} is gone since the store was opened; get "
+                f"the store anew"
+            )
 
     def _limit(self, chunks: tuple[int, ...]) -> int:
         """The most bytes that a chunk takes at any stage: filters may widen numbers, and packing may add a little."""
@@ -89,6 +98,7 @@ class ZarrArray:
         sharding, size = self.metadata.chain.sharding, self.store.size(key)
         assert sharding is not None
         if size is None:
+            self._check_there()
             return None
         checksums = sum(4 for name, _ in sharding.index.codecs if name == "crc32c")
         if len(sharding.index.codecs) != checksums // 4:

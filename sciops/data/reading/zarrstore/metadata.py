@@ -133,7 +133,7 @@ def array_v3(document: Mapping[str, Any], what: str) -> ArrayMetadata:
             prefix="c" if encoding == "default" else "",
             separator=_separator(options.get("separator", "/" if encoding == "default" else "."), what),
             dims=_names(document.get("dimension_names"), shape),
-            attributes=_v3_attributes(attributes, dtype),
+            attributes=_v3_attributes(attributes, dtype, what),
         ),
         what,
     )
@@ -309,17 +309,28 @@ def _v2_attributes(document: Mapping[str, Any], attributes: Mapping[str, Any], d
     return found
 
 
-def _v3_attributes(attributes: Mapping[str, Any], dtype: np.dtype[Any]) -> dict[str, Any]:
-    """Attributes, with the fill value that xarray writes in base64 decoded."""
+def _v3_attributes(attributes: Mapping[str, Any], dtype: np.dtype[Any], what: str) -> dict[str, Any]:
+    """Attributes, with the fill value of numbers as one of them: xarray writes floats in base64. Texts have none."""
     found = {str(key): value for key, value in attributes.items()}
-    fill = found.get("_FillValue")
-    if isinstance(fill, str) and dtype.kind == "f":
-        try:
-            found["_FillValue"] = dtype.type(np.frombuffer(base64.b64decode(fill), "<f8")[0])
-        except (ValueError, IndexError):
-            del found["_FillValue"]
-    elif fill is not None and dtype.kind in "iu" and isinstance(fill, int):
-        found["_FillValue"] = np.asarray(fill).astype(dtype)[()]
-    elif fill is not None and dtype.kind not in "f":
-        del found["_FillValue"]
+    fill = found.pop("_FillValue", None)
+    if fill is not None and dtype.kind in "iuf":
+        found["_FillValue"] = _missing(fill, dtype, what)
     return found
+
+
+def _missing(fill: Any, dtype: np.dtype[Any], what: str) -> Any:
+    """The number that marks what is missing."""
+    try:
+        if isinstance(fill, str) and fill not in _LITERALS and dtype.kind == "f":
+            (fill,) = np.frombuffer(base64.b64decode(fill, validate=True), "<f8").tolist()
+        number = _number(fill)
+        if isinstance(number, bool) or not isinstance(number, int | float) or (dtype.kind != "f" and number % 1):
+            raise ValueError
+        if dtype.kind == "f":
+            return dtype.type(number)
+        bits = 8 * dtype.itemsize
+        if not -(1 << bits - 1) <= number < 1 << bits:
+            raise ValueError
+        return np.asarray(int(number) % (1 << bits), f"u{dtype.itemsize}").view(f"{dtype.kind}{dtype.itemsize}")[()]
+    except (ValueError, OverflowError) as error:
+        raise DataError(f"{what} has _FillValue={str(fill)[:60]!r}, no value of {dtype}; get the store anew") from error

@@ -37,6 +37,11 @@ class Store(ABC):
     def close(self) -> None:
         """Let go of the files."""
 
+    def holds(self, name: str) -> bool:
+        """Whether an array is still there, without any of its chunks too."""
+        prefix = f"{name}/" if name else ""
+        return any(self.size(f"{prefix}{metadata}") is not None for metadata in METADATA)
+
     def read_text(self, key: str, limit: int) -> str | None:
         """A document of metadata; at most `limit` bytes are read.
 

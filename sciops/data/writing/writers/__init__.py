@@ -15,8 +15,8 @@ from pathlib import Path
 
 import xarray as xr
 
-from sciops.data.writing.blocks import check_chunks
 from sciops.data.reading.filters import Compression
+from sciops.data.writing.chunks import check_chunks
 from sciops.data.writing.target import Target
 from sciops.data.writing.writers._plan import Array, Plan, write_plan
 from sciops.data.writing.writers._source import Source

@@ -11,10 +11,10 @@ import h5py
 import numpy as np
 import xarray as xr
 
-from sciops.data.writing.blocks import chosen_chunks
+from sciops.data.reading.filters import Compression
+from sciops.data.writing.chunks import chosen_chunks
 from sciops.data.writing.copying import copy_blocks
 from sciops.data.writing.encoding import chunk_shape
-from sciops.data.reading.filters import Compression
 from sciops.data.writing.sink import Sink
 from sciops.data.writing.target import Target
 

@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from sciops.data.conventions import channel_dim, field_names, grid_of, origin, sample_dim, space_dims, time_dim
+from sciops.data.conventions.attributes import text
 from sciops.data.domains.domain import Grid
 from sciops.data.writing.encoding import attribute, check_names
 from sciops.data.writing.writers._plan import Array
@@ -158,15 +159,19 @@ class Source:
         return channel_dim(self.ds, name)
 
     def boundary(self, name: str) -> dict[str, list[str]]:
-        """The boundary conditions of a field by dimension, the lower and the upper one."""
-        try:
-            found = json.loads(str(self.ds[name].attrs.get("boundary_conditions", "{}")))
-        except ValueError:
-            return {}
-        given = found.items() if isinstance(found, dict) else ()
-        ends = {dim: [kind, kind] if isinstance(kind, str) else kind for dim, kind in given}
-        pairs = {dim: pair for dim, pair in ends.items() if isinstance(pair, list) and len(pair) == 2}
-        return {dim: [str(kind).lower() for kind in pair] for dim, pair in pairs.items()}
+        """The boundary conditions of a field by dimension, the lower and the upper one; one word is that of all."""
+        given = self.ds[name].attrs.get("boundary_conditions")
+        found = _conditions(given)
+        if isinstance(found, str):
+            found = dict.fromkeys(self.space(name), found) if found else {}
+        ends = {dim: [kind, kind] if isinstance(kind, str) else kind for dim, kind in (found or {}).items()}
+        if found is None or not all(_is_pair(pair) for pair in ends.values()):
+            raise self.error(
+                f"{name!r} has boundary_conditions={str(given)[:60]!r}, neither a word nor by dimension a word or two",
+                f"set ds[{name!r}].attrs['boundary_conditions'] to one such as 'wall' or {{'x': ['wall', 'open']}}, "
+                f"or delete it",
+            )
+        return {str(dim): [kind.strip().lower() for kind in pair] for dim, pair in ends.items()}
 
     def check_rest(self) -> None:
         """Refuse what the layout did not take.
@@ -182,3 +187,21 @@ class Source:
                 what = "coordinate" if name in self.ds.coords else "variable"
                 dims = ", ".join(map(str, variable.dims))
                 raise self.error(f"it has no place for the {what} {name!r} ({dims})", self.drop(name))
+
+
+def _conditions(given: Any) -> Mapping[Any, Any] | str | None:
+    """Boundary conditions as a mapping or one word, whichever way an attribute holds them; None where it is neither."""
+    if given is None or isinstance(given, Mapping):
+        return given or {}
+    if not isinstance(given, str | bytes):
+        return None
+    words = text(given).strip()
+    try:
+        found = json.loads(words)
+    except (ValueError, RecursionError):
+        return words if words.replace("-", "_").isidentifier() or not words else None
+    return found if isinstance(found, dict | str) else None
+
+
+def _is_pair(pair: Any) -> bool:
+    return isinstance(pair, list | tuple) and len(pair) == 2 and all(isinstance(kind, str) for kind in pair)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import xarray as xr
 
-from sciops.data.conventions import field_names, space_dims
+from sciops.data.conventions import axis_attributes, field_names, space_dims
+from sciops.data.writing.encoding import attribute
 from sciops.data.writing.writers import Array, Plan, Source, register
 from sciops.data.writing.writers._boundaries import boundaries, set_aside
 
+_TIME = ("units", "long_name", "reference", "first", "calendar")
 _ROOT = ("dataset_name", "grid_type", "n_spatial_dims", "n_trajectories", "simulation_parameters")
 
 
@@ -46,7 +49,8 @@ def the_well(source: Source) -> Plan:
     arrays["dimensions/time"] = _times(source)
     for dim in space:
         values = xr.Variable((dim,), source.line(dim))
-        arrays[f"dimensions/{dim}"] = Array(values, (dim,), attributes={"sample_varying": False, "time_varying": False})
+        flags = {"sample_varying": False, "time_varying": False}
+        arrays[f"dimensions/{dim}"] = Array(values, (dim,), attributes={**flags, **_axis(source, fields, dim)})
     groups["boundary_conditions"] = {}
     for each in boundaries(source, fields, space):
         path = f"boundary_conditions/{each.name}"
@@ -114,6 +118,21 @@ def _times(source: Source) -> Array:
     """The times, of each trajectory where they differ."""
     if source.time not in source.ds.coords and "times" in source.ds.coords:
         times = source.take("times").variable
-        return Array(times, source.dims(("sample", "time")), attributes={"sample_varying": True})
+        return Array(
+            times, source.dims(("sample", "time")), attributes={"sample_varying": True, **_told(times.attrs, _TIME)}
+        )
     line = xr.Variable(source.dims(("time",)), source.line("time"))
-    return Array(line, line.dims, attributes={"sample_varying": False})
+    told = _told(source.ds[line.dims[0]].attrs, _TIME)
+    return Array(line, line.dims, attributes={"sample_varying": False, **told})
+
+
+def _axis(source: Source, fields: Sequence[str], dim: str) -> dict[str, Any]:
+    """What the axis is, which its coordinates alone do not tell: its kind and ends, and its units."""
+    told = _told(source.ds[dim].attrs, ("long_name",))
+    widest = max(fields, key=lambda name: (dim in source.ds[name].dims, source.ds[name].ndim))
+    axis = next(axis for axis in source.grid(widest).axes if axis.name == dim)
+    return {**told, **{key: value for key, value in axis_attributes(axis).items() if value != ""}}
+
+
+def _told(attributes: Mapping[Any, Any], names: Sequence[str]) -> dict[str, Any]:
+    return {name: attribute(attributes[name]) for name in names if attributes.get(name, "") != ""}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import importlib
 import os
 import warnings
@@ -12,17 +14,19 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from sciops.data.writing.blocks import check_chunks, chosen_chunks
 from sciops.data.conventions import origin, sample_dim
-from sciops.data.writing.copying import copy_blocks
-from sciops.data.writing.encoding import RESERVED, attribute, check_names, check_texts, chunk_shape
 from sciops.data.reading.filters import Compression
+from sciops.data.writing.chunks import check_chunks, chosen_chunks
+from sciops.data.writing.copying import copy_blocks
+from sciops.data.writing.encoding import RESERVED, attribute, check_names, check_texts, chunk_shape, stored_dtype
 from sciops.data.writing.target import Target
 from sciops.errors import InputError, MissingDependencyError
 
 __all__ = ["write_zarr"]
 
 _AT_ONCE = 1 << 20
+_PATIENCE = 60.0
+_WAITING = "sciops waits for what is being written"
 
 
 def write_zarr(
@@ -58,14 +62,16 @@ def write_zarr(
     target = Target(path, overwrite=overwrite, store=True)
     zarr, dask = _packages(target.path)
     wanted = check_chunks(chunks, map(str, ds.sizes), target.path)
-    check_names(ds.sizes, target.path)
-    check_names(ds.variables, target.path)
+    check_names(ds.sizes, target.path, zarr=True)
+    check_names(ds.variables, target.path, zarr=True)
     template, encodings, large = ds.drop_encoding(), {}, []
     template.attrs = _attributes(ds.attrs, str(target.path))
     for name, variable in ds.variables.items():
         marks = _attributes(variable.attrs, f"{target.path}: {str(name)!r}")
-        if variable.dtype.kind in "OSU":
+        if variable.dtype.kind in "OSTU":
             check_texts(str(name), variable.values, target.path)
+        elif variable.dtype.kind not in "mMc":
+            stored_dtype(str(name), variable.dtype, target.path)
         shape, itemsize = variable.shape, variable.dtype.itemsize
         encodings[name] = _encoding(zarr, str(name), variable, wanted, compression, sample_dim(ds), target.path)
         data: Any = variable._data
@@ -73,7 +79,12 @@ def write_zarr(
             large.append(name)
             data = dask.zeros(shape, dtype=variable.dtype, chunks=-1)
         template[name] = xr.Variable(variable.dims, data, marks)
-    with target.cleaned():
+
+    def discard() -> None:
+        _settle()
+        target.discard()
+
+    with target.cleaned(discard):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Consolidated metadata")  # xarray reads it, version 3 does not define it
             template.to_zarr(target.temporary, mode="w", compute=False, encoding=encodings, zarr_format=3)
@@ -86,6 +97,24 @@ def write_zarr(
                 array[where] = values.astype(array.dtype, copy=False)
         target.publish()
     return target.path
+
+
+def _settle() -> None:
+    """Wait for the chunks that zarr is still writing in its thread, whose folder would come back once deleted."""
+
+    async def settled() -> None:
+        mine = asyncio.current_task()
+        if mine is not None:
+            mine.set_name(_WAITING)
+        others = {task for task in asyncio.all_tasks() if task.get_name() != _WAITING}
+        if others:
+            done, _ = await asyncio.wait(others, timeout=_PATIENCE)
+            for task in done:
+                if not task.cancelled():
+                    task.exception()  # looked at, or asyncio prints it later
+
+    with contextlib.suppress(ImportError, AttributeError, RuntimeError, TimeoutError):
+        importlib.import_module("zarr.core.sync").sync(settled())
 
 
 def _packages(path: Path) -> tuple[Any, Any]:
