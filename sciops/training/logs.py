@@ -70,6 +70,7 @@ class Metrics(Callback):
 
             step = trainer.global_step
             with self._writing("tensorboard"):
+                _wait_for_a_later_name(self.folder / "tensorboard")
                 self._writer = SummaryWriter(str(self.folder / "tensorboard"), purge_step=step if step else None)
 
     def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: Any, *_: Any) -> None:
@@ -254,3 +255,14 @@ class RichProgress(ProgressBar):
             error="" if math.isnan(error) else f"{error:.3g}",
             rate=f"{steps * self.batch_size / seconds:.0f}" if seconds > 0 else "",
         )
+
+
+def _wait_for_a_later_name(folder: Path) -> None:
+    """Wait until a file of events that begins now is sorted behind those that are there.
+
+    Their names begin with the second, and what comes first in a second is read first only by chance: the steps that a
+    resumed run takes back would stand beside those that it takes anew.
+    """
+    last = max((path.name.split(".")[3] for path in folder.glob("events.out.tfevents.*")), default="")
+    while last.isdigit() and int(time.time()) == int(last):
+        time.sleep(0.05)

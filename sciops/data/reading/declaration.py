@@ -136,6 +136,7 @@ class Declaration:
         Examples
         --------
         >>> import tempfile
+        >>> from pathlib import Path
         >>> path = Path(tempfile.mkdtemp()) / "layout.yaml"
         >>> _ = path.write_text("variables: {u: {path: fields/u, dims: [run, x]}}\\nsample_dim: run\\n")
         >>> Declaration.from_yaml(path).variables["u"].path

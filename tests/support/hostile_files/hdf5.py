@@ -382,7 +382,7 @@ def duplicate_coordinates(path, rng):
     placed(path, np.array([0.0, 1, 2, 2, 3, 4, 5, 6]))
 
 
-@hostile(CASES, "a.h5", "the coordinates descend")
+@hostile(CASES, "a.h5", sums=SUM)
 def descending_coordinates(path, rng):
     placed(path, np.arange(8.0)[::-1])
 
