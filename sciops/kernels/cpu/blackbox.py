@@ -108,6 +108,16 @@ def _add_product(out: np.ndarray, v: np.ndarray, x: np.ndarray, shift: int, coun
 
 
 @compiled
+def _take_points(out: np.ndarray, x: np.ndarray, shift: int, count: int) -> None:
+    """out = x at the coarse points k + shift, around the end."""
+    inside = min(count, x.size - shift)
+    for k in range(inside):
+        out[k] = x[k + shift]
+    for k in range(inside, count):
+        out[k] = x[k + shift - x.size]
+
+
+@compiled
 def _column(numbers: np.ndarray, e1: int, e2: int, e3: int, b1: int, b2: int, b3: int) -> int:
     """Which column holds what a cell of such parities takes from its lower (0) or upper (1) point along each axis."""
     column: int = numbers[1 + e1 * (1 - 2 * b1), 1 + e2 * (1 - 2 * b2), 1 + e3 * (1 - 2 * b3)]
@@ -307,7 +317,7 @@ def _galerkin_part(
     n1, n2, n3 = diagonal.shape
     c1, c2, _ = coarse.shape
     one, used = diagonal.dtype.type(1), np.zeros(27, np.bool_)
-    value, share, ones = rows[27], rows[28], rows[29]
+    value, share = rows[27], rows[28]
     for plane in range(2 * low - 1, min(2 * high, n1)):
         # on a periodic axis the last plane adds to the first coarse one
         if plane < 0 and (n1 % 2 or high == c1):
@@ -325,10 +335,10 @@ def _galerkin_part(
                         to2 = (j // 2 + s2) % c2
                         for s3 in range(e3 + 1):
                             column = _column(numbers, i % 2, j % 2, e3, s1, s2, s3)
-                            share[:count] = 1 if column < 0 else 0
-                            if column >= 0:
-                                ones[:count] = 1
-                                _add_product(share, ones, weights[column, to1, to2], s3, count)
+                            if column < 0:
+                                share[:count] = 1
+                            else:
+                                _take_points(share, weights[column, to1, to2], s3, count)
                             for at in range(27):
                                 if not used[at]:
                                     continue
@@ -351,7 +361,7 @@ def _galerkin(
     numbers: np.ndarray,
     links: np.ndarray,
 ) -> None:
-    memory = np.zeros((30, coarse.shape[3]), diagonal.dtype)
+    memory = np.zeros((29, coarse.shape[3]), diagonal.dtype)
     for b in range(diagonal.shape[0]):
         _galerkin_part(
             borrowed(diagonal)[b],
@@ -382,7 +392,7 @@ def _galerkin_together(
     batch, c1 = coarse.shape[:2]
     for job in prange(batch * 8):
         b, part = job // 8, job % 8
-        memory = np.zeros((30, coarse.shape[3]), diagonal.dtype)
+        memory = np.zeros((29, coarse.shape[3]), diagonal.dtype)
         _galerkin_part(
             borrowed(diagonal)[b],
             borrowed(coupling)[b],
