@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-_MODULES = ("data", "kernels", "layers", "operators", "plotting", "solvers", "training")
+_MODULES = ("data", "kernels", "layers", "operators", "plotting", "preconditioners", "solvers", "training")
 _NAMES = {
     "Surrogate": "sciops.surrogate",
     "fit": "sciops.surrogate",
@@ -19,10 +19,10 @@ _NAMES = {
     "SciopsError": "sciops.errors",
 }
 __all__ = ["SciopsError", "Surrogate", "__version__", "data", "fit", "kernels", "layers", "load", "operators",
-           "plotting", "solvers", "training"]  # fmt: skip
+           "plotting", "preconditioners", "solvers", "training"]  # fmt: skip
 
 if TYPE_CHECKING:
-    from sciops import data, kernels, layers, operators, plotting, solvers, training
+    from sciops import data, kernels, layers, operators, plotting, preconditioners, solvers, training
     from sciops.errors import SciopsError
     from sciops.surrogate import Surrogate, fit, load
 
