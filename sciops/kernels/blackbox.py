@@ -52,6 +52,23 @@ def columns(d: int) -> list[tuple[int, ...]]:
     return [o for o in itertools.product((-1, 0, 1), repeat=d) if any(o)]
 
 
+def around(
+    x: Float[Tensor, "batch channel *space"], *, centre: bool = False
+) -> Float[Tensor, "batch channel column *coarse"]:
+    """The values at the cells 2I + o around every coarse point, zero beyond the ends; or at the cell 2I for each of them.
+
+    Examples
+    --------
+    >>> around(torch.tensor([[[1.0, 2.0, 3.0]]])).tolist()
+    [[[[0.0, 2.0], [2.0, 0.0]]]]
+    """
+    d = x.ndim - 2
+    if centre:
+        own = _cells(x, (0,) * d)[:, :, None]
+        return own.expand(*own.shape[:2], 3**d - 1, *own.shape[3:])
+    return torch.stack([_cells(x, o) for o in columns(d)], 2)
+
+
 def blackbox_prolong(
     coarse: Float[Tensor, "batch rhs *coarse"],
     weights: Float[Tensor, "batch column *coarse"],

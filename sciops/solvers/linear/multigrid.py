@@ -137,8 +137,10 @@ class StencilLevel:
         Of :func:`~sciops.kernels.blackbox.blackbox_weights`; None for the constant prolongation.
     """
 
-    def __init__(self, diagonal: Tensor, coupling: Tensor, sweeps: Sweeps, weights: Tensor | None) -> None:
-        self.sweeps, self.weights = sweeps, weights
+    def __init__(
+        self, diagonal: Tensor, coupling: Tensor, sweeps: Sweeps, weights: Tensor | None, scale: Tensor | None = None
+    ) -> None:
+        self.sweeps, self.weights, self.scale = sweeps, weights, scale
         self.diagonal, self.coupling = apart([diagonal.shape, coupling.shape], diagonal)
         self.diagonal.copy_(diagonal)
         self.coupling.copy_(coupling)
@@ -146,12 +148,12 @@ class StencilLevel:
 
     def down(self, b: Tensor) -> tuple[Tensor, Tensor]:
         u, r = self._memory(b)
-        operator = self.diagonal, self.coupling, None
+        operator = self.diagonal, self.coupling, self.scale
         smooth_residual_(u, r, *operator, b, sweeps=self.sweeps, coarse=self.weights is None)
         return u, r if self.weights is None else blackbox_restrict(r, self.weights)
 
     def up(self, b: Tensor, u: Tensor, e: Tensor) -> Tensor:
-        operator, back = (self.diagonal, self.coupling, None), self.sweeps.adjoint()
+        operator, back = (self.diagonal, self.coupling, self.scale), self.sweeps.adjoint()
         if self.weights is None:
             return smooth_(u, *operator, b, u, sweeps=back, correction=e)
         better = blackbox_prolong(e, self.weights, b.shape[2:], u)
