@@ -2,6 +2,19 @@
 
 from __future__ import annotations
 
-from sciops.preconditioners.base import LearnedPreconditioner, OperatorFamily, registry
+from sciops.preconditioners import families
+from sciops.preconditioners.base import LearnedPreconditioner, OperatorFamily, TrainingRecord, registry
+from sciops.preconditioners.families import DiffusionFamily
+from sciops.preconditioners.saving import load
+from sciops.preconditioners.training import train
 
-__all__ = ["LearnedPreconditioner", "OperatorFamily", "registry"]
+__all__ = [
+    "DiffusionFamily",
+    "LearnedPreconditioner",
+    "OperatorFamily",
+    "TrainingRecord",
+    "families",
+    "load",
+    "registry",
+    "train",
+]
