@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sciops.preconditioners import families
+from sciops.preconditioners.adapters import to_petsc, to_scipy
 from sciops.preconditioners.base import LearnedPreconditioner, OperatorFamily, TrainingRecord, registry
 from sciops.preconditioners.families import DiffusionFamily
 from sciops.preconditioners.saving import load
@@ -16,5 +17,7 @@ __all__ = [
     "families",
     "load",
     "registry",
+    "to_petsc",
+    "to_scipy",
     "train",
 ]
