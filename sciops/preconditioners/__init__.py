@@ -2,6 +2,22 @@
 
 from __future__ import annotations
 
-from sciops.preconditioners.base import LearnedPreconditioner, OperatorFamily, registry
+from sciops.preconditioners import families
+from sciops.preconditioners.adapters import to_petsc, to_scipy
+from sciops.preconditioners.base import LearnedPreconditioner, OperatorFamily, TrainingRecord, registry
+from sciops.preconditioners.families import DiffusionFamily
+from sciops.preconditioners.saving import load
+from sciops.preconditioners.training import train
 
-__all__ = ["LearnedPreconditioner", "OperatorFamily", "registry"]
+__all__ = [
+    "DiffusionFamily",
+    "LearnedPreconditioner",
+    "OperatorFamily",
+    "TrainingRecord",
+    "families",
+    "load",
+    "registry",
+    "to_petsc",
+    "to_scipy",
+    "train",
+]
