@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sciops.layers.convolution import ConvNeXtBlock, Double, Halve
 from sciops.layers.embeddings import coordinate_channels, coordinate_count
+from sciops.layers.multigrid import LinearVCycle, SPDVCycle
 from sciops.layers.norms import FieldNorm
 from sciops.layers.padding import pad_axes
 from sciops.layers.pointwise import PointwiseLinear, PointwiseMLP
@@ -14,8 +15,10 @@ __all__ = [
     "Double",
     "FieldNorm",
     "Halve",
+    "LinearVCycle",
     "PointwiseLinear",
     "PointwiseMLP",
+    "SPDVCycle",
     "SpectralConv",
     "coordinate_channels",
     "coordinate_count",

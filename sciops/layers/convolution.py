@@ -16,12 +16,12 @@ from sciops.layers.pointwise import PointwiseLinear, PointwiseMLP
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-_CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {
+CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {
     1: functional.conv1d,
     2: functional.conv2d,
     3: functional.conv3d,
 }
-_TRANSPOSED: dict[int, Callable[..., Tensor]] = {
+TRANSPOSED: dict[int, Callable[..., Tensor]] = {
     1: functional.conv_transpose1d,
     2: functional.conv_transpose2d,
     3: functional.conv_transpose3d,
@@ -76,7 +76,7 @@ class ConvNeXtBlock(nn.Module):
         """Apply the block."""
         reach = self.kernel // 2
         padded = pad_axes(x, [(reach, reach)] * len(self.kinds), self.kinds)
-        h = _CONVOLUTIONS[len(self.kinds)](padded, self.weight, groups=x.shape[1])
+        h = CONVOLUTIONS[len(self.kinds)](padded, self.weight, groups=x.shape[1])
         h = self.norm(h.movedim(1, -1))
         if self.film is not None and parameters is not None:
             alpha, beta = self.film(parameters).view(-1, *(1,) * len(self.kinds), 2 * x.shape[1]).chunk(2, -1)
@@ -119,7 +119,7 @@ class Halve(nn.Module):
         """Apply the layer."""
         x = self.norm(x.movedim(1, -1)).movedim(-1, 1)
         x = pad_axes(x, [(0, 1)] * len(self.kinds), self.kinds)
-        return _CONVOLUTIONS[len(self.kinds)](x, self.weight, self.bias, stride=2)
+        return CONVOLUTIONS[len(self.kinds)](x, self.weight, self.bias, stride=2)
 
 
 class Double(nn.Module):
@@ -152,7 +152,7 @@ class Double(nn.Module):
     ) -> Float[Tensor, "batch out_channel *space"]:
         """Apply the layer; `sizes` are the pixels of the result."""
         x = self.norm(x.movedim(1, -1)).movedim(-1, 1)
-        x = _TRANSPOSED[len(sizes)](x, self.weight, self.bias, stride=2)
+        x = TRANSPOSED[len(sizes)](x, self.weight, self.bias, stride=2)
         for dim, size in enumerate(sizes, start=2):
             x = x.narrow(dim, 0, size)
         return x

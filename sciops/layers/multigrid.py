@@ -18,6 +18,8 @@ from sciops.errors import InputError
 from sciops.kernels.blackbox import around, blackbox_prolong, blackbox_restrict, blackbox_weights, columns, galerkin
 from sciops.kernels.smoothing import Sweeps, chebyshev, smooth, smooth_residual
 from sciops.kernels.stencil import diffusion_apply, diffusion_residual, offsets
+from sciops.layers.convolution import CONVOLUTIONS, TRANSPOSED
+from sciops.layers.padding import pad_axes
 from sciops.layers.pointwise import PointwiseLinear
 from sciops.solvers.linear.multigrid import cycle
 
@@ -71,7 +73,8 @@ class SPDVCycle(nn.Module):
     grid refined. Constants are prolonged as p does. The coarse operator is :math:`P' A P`. The smoother is a Chebyshev
     polynomial in s A with
 
-    .. math:: s_i = \frac{2\, w_i}{\sum_j |A_{ij}|}, \qquad w_i = 1 - \tfrac{3}{4} \tanh^2 \psi(\text{row } i) \in (\tfrac14, 1].
+    .. math:: s_i = \frac{2\, w_i}{\sum_j |A_{ij}|},
+              \qquad w_i = 1 - \tfrac{3}{4} \tanh^2 \psi(\text{row } i) \in (\tfrac14, 1].
 
     **Why it is positive definite.** By Gershgorin's theorem no eigenvalue of s A is above 2, so that the polynomial,
     the same before and after, takes something off every error in the norm of A and adds to none. With R = P' and an
@@ -108,7 +111,7 @@ class SPDVCycle(nn.Module):
     Examples
     --------
     >>> from sciops.solvers.linear import Diffusion
-    >>> A = Diffusion(torch.ones(1, 32, 32).double(), grid=1.0)
+    >>> A = Diffusion(torch.ones(32, 32).double(), grid=1.0)
     >>> layer = SPDVCycle(2)
     >>> layer(A.stencil_diagonal, A.coupling, torch.ones(1, 1, 32, 32).double()).shape
     torch.Size([1, 1, 32, 32])
@@ -148,7 +151,15 @@ class SPDVCycle(nn.Module):
     def levels(
         self, diagonal: Float[Tensor, " batch *space"], coupling: Float[Tensor, "batch link *space"]
     ) -> tuple[list[SPDLevel], tuple[Tensor, Tensor]]:
-        """The levels of an operator, from the finest to the last but one, and the operator of the coarsest grid."""
+        """The levels of an operator, from the finest to the last but one, and the operator of the coarsest grid.
+
+        Raises
+        ------
+        InputError
+            If the operator has another number of axes, or shapes that do not fit each other.
+        """
+        if diagonal.ndim != self.d + 1:
+            raise InputError(f"a cycle for {self.d} axes was given an operator on a grid of {diagonal.ndim - 1}")
         found: list[SPDLevel] = []
         while diagonal[0].numel() > _COARSEST:
             weights = blackbox_weights(diagonal, coupling)
@@ -177,7 +188,7 @@ class SPDVCycle(nn.Module):
         share = rows / total[:, None]
         # what does not depend on the order of the neighbours
         features = torch.stack([diagonal / total, share.amax(1), share.square().sum(1), share.clamp(max=0).sum(1)], -1)
-        psi = self.damping(features)[..., 0]
+        psi = _answer(self.damping, features)
         return (2 - 1.5 * psi.tanh().square()) / total
 
     def _learned(self, diagonal: Tensor, coupling: Tensor, weights: Tensor) -> Tensor:
@@ -196,7 +207,7 @@ class SPDVCycle(nn.Module):
             # mirrored so that the coarse point always stands on the same side of the cell
             seen = [number[tuple(-q * x if x else q for q, x in zip(p, o, strict=True))] for p in offset]
             features = torch.cat([entries[:, :, seen, n].flatten(1, 2).movedim(1, -1), beside[:, n]], -1)
-            logits.append(self.shares[str(sum(map(abs, o)))](features)[..., 0])
+            logits.append(_answer(self.shares[str(sum(map(abs, o)))], features))
         share = weights.clamp_min(0) * torch.stack(logits, 1).clamp(-_FARTHEST, _FARTHEST).exp()
         one = torch.ones_like(share[:, :1])
         space = diagonal.shape[1:]
@@ -207,7 +218,13 @@ class SPDVCycle(nn.Module):
 
 
 class DenseSolve:
-    """The exact solution on the coarsest grid, differentiable in the operator."""
+    """The exact solution on the coarsest grid, differentiable in the operator.
+
+    Parameters
+    ----------
+    diagonal, coupling
+        Of :mod:`sciops.kernels.stencil`, of a positive definite operator.
+    """
 
     def __init__(self, diagonal: Tensor, coupling: Tensor) -> None:
         unit = torch.eye(diagonal[0].numel(), dtype=diagonal.dtype, device=diagonal.device)
@@ -218,11 +235,159 @@ class DenseSolve:
         return (b.flatten(2) @ self.inverse).view(b.shape)
 
 
+class LinearVCycle(nn.Module):
+    r"""The linear map of MgNO: a multigrid V-cycle from all input to all output channels, with weights of its own.
+
+    On each level :math:`u \leftarrow S_0 f,\ u \leftarrow u + S_\nu (f - A u)`, with convolutions A and S of three
+    cells per axis, the residual goes down by a convolution of stride 2 and the correction up by a transposed one. It is
+    linear in f, and has no other structure: as a preconditioner it would be neither symmetric nor positive.
+
+    Parameters
+    ----------
+    in_channels, out_channels
+        Number of channels in and out.
+    kinds
+        Kind of each axis: a field goes on around a "periodic" one and is zero beyond the ends of any other.
+    levels
+        Grids, the finest included. An axis of n cells has ceil(n / 2) on the next one.
+    smoothings
+        How often f is smoothed before the coarse correction, and after it.
+    seed
+        Of the initial weights.
+
+    Raises
+    ------
+    InputError
+        For a count below one.
+
+    References
+    ----------
+    J. He, X. Liu, J. Xu, "MgNO: efficient parameterization of linear operators via multigrid", ICLR 2024.
+
+    Examples
+    --------
+    >>> LinearVCycle(3, 8, ["closed", "closed"], levels=3)(torch.ones(2, 3, 33, 20)).shape
+    torch.Size([2, 8, 33, 20])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kinds: Sequence[str],
+        *,
+        levels: int = 4,
+        smoothings: tuple[int, int] = (1, 1),
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if min(in_channels, out_channels, levels, smoothings[0]) < 1 or smoothings[1] < 0:
+            raise InputError(
+                f"{in_channels} and {out_channels} channels, {levels} levels, {smoothings} smoothings; at least 1 of "
+                f"each is needed, but for the smoothings after"
+            )
+        generator = torch.Generator().manual_seed(seed)
+        self.in_channels, self.kinds = in_channels, tuple(kinds)
+        last = range(levels)[-1]
+        self.grids = nn.ModuleList(
+            _Grid(in_channels, out_channels, kinds, smoothings, coarser=level < last, generator=generator)
+            for level in range(levels)
+        )
+
+    def forward(self, f: Float[Tensor, "batch in_channel *space"]) -> Float[Tensor, "batch out_channel *space"]:
+        """Apply the map.
+
+        Raises
+        ------
+        InputError
+            If the number of channels or axes does not fit.
+        """
+        if f.ndim != 2 + len(self.kinds) or f.shape[1] != self.in_channels:
+            raise InputError(
+                f"LinearVCycle takes f of shape (batch, {self.in_channels}, {len(self.kinds)} space axes), got "
+                f"{tuple(f.shape)}"
+            )
+        *finer, coarsest = self.grids
+        return cycle(finer, coarsest.solve, f)
+
+
+class _Grid(nn.Module):
+    """The convolutions of a level; meets :class:`~sciops.solvers.linear.multigrid.Level`."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kinds: Sequence[str],
+        smoothings: tuple[int, int],
+        *,
+        coarser: bool,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.kinds, self.before = tuple(kinds), smoothings[0]
+        d = len(kinds)
+
+        def weights(first: int, second: int, inputs: int, size: int = 3, gain: float = 1.0) -> nn.Parameter:
+            drawn = torch.randn(first, second, *(size,) * d, generator=generator)
+            return nn.Parameter(drawn * (gain / math.sqrt(inputs * 3**d)))
+
+        self.operator = weights(inputs, outputs, outputs)
+        self.smoothers = nn.ParameterList(weights(outputs, inputs, inputs) for _ in range(sum(smoothings)))
+        self.restriction = weights(inputs, inputs, inputs) if coarser else None
+        # of four cells at each axis two reach a cell of the fine grid
+        self.prolongation = weights(outputs, outputs, outputs, 4, (3 / 2) ** (d / 2)) if coarser else None
+
+    def solve(self, b: Tensor) -> Tensor:
+        """On the coarsest grid all smoothings follow each other."""
+        return self._after(b, self._before(b))
+
+    def down(self, b: Tensor) -> tuple[Tensor, Tensor]:
+        u = self._before(b)
+        return u, self._convolve(self.residual(b, u), self.restriction, stride=2)
+
+    def up(self, b: Tensor, u: Tensor, e: Tensor) -> Tensor:
+        # one coarse cell more at the ends, as the axis goes on; the fine grid begins a cell into what that gives
+        d = len(self.kinds)
+        wide = TRANSPOSED[d](pad_axes(e, [(1, 1)] * d, self.kinds), self.prolongation, stride=2)
+        for a, n in enumerate(b.shape[2:], start=2):
+            wide = wide.narrow(a, 3, n)
+        return self._after(b, u + wide)
+
+    def _before(self, b: Tensor) -> Tensor:
+        u = self._convolve(b, self.smoothers[0])
+        for weight in list(self.smoothers)[1 : self.before]:
+            u = u + self._convolve(self.residual(b, u), weight)
+        return u
+
+    def _after(self, b: Tensor, u: Tensor) -> Tensor:
+        for weight in list(self.smoothers)[self.before :]:
+            u = u + self._convolve(self.residual(b, u), weight)
+        return u
+
+    def residual(self, b: Tensor, u: Tensor) -> Tensor:
+        return b - self._convolve(u, self.operator)
+
+    def _convolve(self, x: Tensor, weight: Tensor | None, stride: int = 1) -> Tensor:
+        assert weight is not None  # the coarsest grid is never left
+        found: Tensor = CONVOLUTIONS[len(self.kinds)](
+            pad_axes(x, [(1, 1)] * len(self.kinds), self.kinds), weight, stride=stride
+        )
+        return found
+
+
 def _perceptron(inputs: int, width: int, generator: torch.Generator) -> nn.Sequential:
     """One hidden layer; the last one begins at zero."""
     hidden = PointwiseLinear(inputs, width, generator=generator)
     last = PointwiseLinear(width, 1, gain=0.0, generator=generator)
     return nn.Sequential(hidden, nn.SiLU(), last)
+
+
+def _answer(perceptron: nn.Module, features: Tensor) -> Tensor:
+    """In the precision of the weights, and back."""
+    weights = next(perceptron.parameters())
+    found: Tensor = perceptron(features.to(weights.dtype))[..., 0]
+    return found.to(features.dtype)
 
 
 def _rows(diagonal: Tensor, coupling: Tensor) -> Tensor:

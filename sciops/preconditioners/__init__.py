@@ -6,11 +6,13 @@ from sciops.preconditioners import families
 from sciops.preconditioners.adapters import to_petsc, to_scipy
 from sciops.preconditioners.base import LearnedPreconditioner, OperatorFamily, TrainingRecord, registry
 from sciops.preconditioners.families import DiffusionFamily
+from sciops.preconditioners.multigrid import LearnedMultigrid
 from sciops.preconditioners.saving import load
 from sciops.preconditioners.training import train
 
 __all__ = [
     "DiffusionFamily",
+    "LearnedMultigrid",
     "LearnedPreconditioner",
     "OperatorFamily",
     "TrainingRecord",

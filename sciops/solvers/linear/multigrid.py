@@ -14,7 +14,7 @@ symmetric; its bounds come from the largest eigenvalue on each level.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -58,7 +58,9 @@ class Level(Protocol):
         """b - A u."""
 
 
-def cycle(levels: Sequence[Level], solve: CoarseSolve, b: Tensor, turns: int = 1, level: int = 0) -> Tensor:
+def cycle(
+    levels: Sequence[Level], solve: Callable[[Tensor], Tensor], b: Tensor, turns: int = 1, level: int = 0
+) -> Tensor:
     """One multigrid cycle from zero: an approximate solution of A u = b.
 
     Parameters
@@ -220,8 +222,58 @@ class RedBlack:
         return gauss_seidel(self.steps)
 
 
+class Cycle:
+    """A multigrid cycle as a preconditioner, in a precision of its own.
+
+    Parameters
+    ----------
+    levels, coarsest, turns
+        As of :func:`cycle`.
+    scale
+        By which the operator was divided before its levels were made.
+    dtype
+        Of the levels.
+    """
+
+    symmetric = True
+
+    def __init__(
+        self,
+        levels: Sequence[Level],
+        coarsest: Callable[[Tensor], Tensor],
+        *,
+        turns: int = 1,
+        scale: float = 1.0,
+        dtype: torch.dtype,
+    ) -> None:
+        self.levels, self.coarsest, self.turns, self._scale, self.dtype = levels, coarsest, turns, scale, dtype
+
+    def __call__(self, r: Float[Tensor, "batch rhs *space"]) -> Float[Tensor, "batch rhs *space"]:
+        """M r, in the precision of the cycle."""
+        with torch.no_grad():
+            size = float(r.abs().amax()) if r.numel() else 0.0
+            if not 0 < size < math.inf:
+                return torch.zeros_like(r, dtype=self.dtype) if size == 0 else r.to(self.dtype) * math.nan
+            # what leaves the range of single precision is brought to one
+            unit = 1.0 if 1e-12 < size < 1e12 else size
+            b = (r if unit == 1.0 else r / unit).to(self.dtype).contiguous()
+            u = cycle(self.levels, self.coarsest, b, self.turns)
+            return u * (unit / self._scale) if self.dtype == r.dtype else u.to(r.dtype) * (unit / self._scale)
+
+
+def precisions(diagonal):
+    largest, smallest = float(diagonal.amax()), float(diagonal.amin())
+    return (
+        (torch.float32, torch.float32)
+        if largest < 4e3 * smallest
+        else (torch.float64, torch.float32)
+        if largest < 1e6 * smallest
+        else (torch.float64, torch.float64)
+    )
+
+
 @preconditioners.register("multigrid")
-class Multigrid:
+class Multigrid(Cycle):
     r"""One multigrid cycle for a diffusion operator on a grid, symmetric positive definite.
 
     .. math:: M = B + (I - B A)\, P M_c P'\, (I - A B) + \dots, \qquad M_c \approx (P' A P)^{-1}
@@ -349,18 +401,6 @@ class Multigrid:
             diagonal, coupling = coarse
         self.coarsest = CoarseSolve(diagonal, coupling, kept)
         self._last = tuple(diagonal.shape[1:])
-
-    def __call__(self, r: Float[Tensor, "batch rhs *space"]) -> Float[Tensor, "batch rhs *space"]:
-        """M r, in the precision of the cycle."""
-        with torch.no_grad():
-            size = float(r.abs().amax()) if r.numel() else 0.0
-            if not 0 < size < math.inf:
-                return torch.zeros_like(r, dtype=self.dtype) if size == 0 else r.to(self.dtype) * math.nan
-            # what leaves the range of single precision is brought to one
-            unit = 1.0 if 1e-12 < size < 1e12 else size
-            b = (r if unit == 1.0 else r / unit).to(self.dtype).contiguous()
-            u = cycle(self.levels, self.coarsest, b, self.turns)
-            return u * (unit / self._scale) if self.dtype == r.dtype else u.to(r.dtype) * (unit / self._scale)
 
     def __repr__(self) -> str:
         sizes = [tuple(level.diagonal.shape[1:]) for level in self.levels] + [self._last]
