@@ -55,7 +55,19 @@ def columns(d: int) -> list[tuple[int, ...]]:
 def around(
     x: Float[Tensor, "batch channel *space"], *, centre: bool = False
 ) -> Float[Tensor, "batch channel column *coarse"]:
-    """The values at the cells 2I + o around every coarse point, zero beyond the ends; or at the cell 2I for each of them.
+    """The values at the cells 2I + o around every coarse point, zero beyond the ends.
+
+    Parameters
+    ----------
+    x
+        Fields on the cells.
+    centre
+        Whether to give each of these cells the value at 2I instead.
+
+    Returns
+    -------
+    Tensor
+        One value for each offset of :func:`columns`. Differentiable.
 
     Examples
     --------

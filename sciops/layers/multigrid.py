@@ -142,7 +142,7 @@ class SPDVCycle(nn.Module):
         self.d, self.first, self.parts = d, first, tuple(parts)
         self.sweeps = chebyshev(degree, (2 * lower, 2.0))
         generator = torch.Generator().manual_seed(seed)
-        row = 2 * (3**d - 1)
+        row = 2 * 3**d
         # one perceptron for cells between two coarse points, one for those between four, one for eight
         counts = range(1, d + 1) if "prolongation" in self.parts else ()
         self.shares = nn.ModuleDict({str(count): _perceptron(row + 2, width, generator) for count in counts})
@@ -193,21 +193,25 @@ class SPDVCycle(nn.Module):
 
     def _learned(self, diagonal: Tensor, coupling: Tensor, weights: Tensor) -> Tensor:
         """The prolongation, from the black-box one."""
+        d = self.d
         rows = _rows(diagonal, coupling)
         total = diagonal.abs() + rows.abs().sum(1)
-        ratios = rows / total[:, None]
-        entries = torch.stack([ratios, _logarithm(ratios.abs())], 1)  # (batch, 2, offset, *space)
-        entries = around(entries.flatten(1, 2)).unflatten(1, entries.shape[1:3])  # (..., column, *coarse)
+        middle = len(rows[0]) // 2
+        ratios = torch.cat([rows[:, :middle], diagonal[:, None], rows[:, middle:]], 1) / total[:, None]
+        entries = around(torch.cat([ratios, _logarithm(ratios.abs())], 1))
+        # (batch, 2, 3, ..., 3, column, *coarse): the entries as they lie around the cell
+        entries = entries.unflatten(1, (2, *(3,) * d))
         size = around(total[:, None])[:, 0] / around(total[:, None], centre=True)[:, 0]
         beside = torch.stack([_logarithm(weights), _logarithm(size)], -1)
-        offset = columns(self.d)
-        number = {o: n for n, o in enumerate(offset)}
         logits = []
-        for n, o in enumerate(offset):
-            # mirrored so that the coarse point always stands on the same side of the cell
-            seen = [number[tuple(-q * x if x else q for q, x in zip(p, o, strict=True))] for p in offset]
-            features = torch.cat([entries[:, :, seen, n].flatten(1, 2).movedim(1, -1), beside[:, n]], -1)
-            logits.append(_answer(self.shares[str(sum(map(abs, o)))], features))
+        for n, offset in enumerate(columns(d)):
+            seen = entries.select(d + 2, n)
+            for a, o in enumerate(offset, start=2):
+                # mirrored so that the coarse point always stands on the same side; where it stands on neither, both
+                # sides count alike
+                seen = seen.flip(a) if o > 0 else seen if o < 0 else _both_sides(seen, a)
+            features = torch.cat([seen.flatten(1, d + 1).movedim(1, -1), beside[:, n]], -1)
+            logits.append(_answer(self.shares[str(sum(map(abs, offset)))], features))
         share = weights.clamp_min(0) * torch.stack(logits, 1).clamp(-_FARTHEST, _FARTHEST).exp()
         one = torch.ones_like(share[:, :1])
         space = diagonal.shape[1:]
@@ -381,6 +385,12 @@ def _perceptron(inputs: int, width: int, generator: torch.Generator) -> nn.Seque
     hidden = PointwiseLinear(inputs, width, generator=generator)
     last = PointwiseLinear(width, 1, gain=0.0, generator=generator)
     return nn.Sequential(hidden, nn.SiLU(), last)
+
+
+def _both_sides(x: Tensor, axis: int) -> Tensor:
+    """From what lies below, at and above: the mean of below and above, at, and how much they differ."""
+    below, at, above = x.unbind(axis)
+    return torch.stack([(below + above) / 2, at, (below - above).abs()], axis)
 
 
 def _answer(perceptron: nn.Module, features: Tensor) -> Tensor:
