@@ -20,6 +20,7 @@ from sciops.kernels.diffusion import diffusion_operator
 from sciops.kernels.dispatch import info, read_environment, use
 from sciops.kernels.fourier import FourierAxis, analysis_matrix, synthesis_matrix
 from sciops.kernels.krylov import cg_direction, cg_direction_, cg_update, cg_update_, conjugate, conjugate_, dot
+from sciops.kernels.lines import line_factors, line_solve, line_solve_, line_weights
 from sciops.kernels.minres import minres_lanczos, minres_lanczos_, minres_start, minres_update, minres_update_
 from sciops.kernels.mixing import mix
 from sciops.kernels.nonsymmetric import (
@@ -155,6 +156,10 @@ __all__ = [
     "interpolation_weights",
     "jacobi",
     "l1_scale",
+    "line_factors",
+    "line_solve",
+    "line_solve_",
+    "line_weights",
     "linear",
     "linear_weights",
     "minres_lanczos",

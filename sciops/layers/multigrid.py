@@ -74,7 +74,7 @@ class SPDVCycle(nn.Module):
     polynomial in s A with
 
     .. math:: s_i = \frac{2\, w_i}{\sum_j |A_{ij}|},
-              \qquad w_i = 1 - \tfrac{3}{4} \tanh^2 \psi(\text{row } i) \in (\tfrac14, 1].
+              \qquad w_i = 1 - \tfrac{3}{4} \frac{1}{1 + e^{4 - \psi(\text{row } i)}} \in (\tfrac14, 1).
 
     **Why it is positive definite.** By Gershgorin's theorem no eigenvalue of s A is above 2, so that the polynomial,
     the same before and after, takes something off every error in the norm of A and adds to none. With R = P' and an
@@ -189,7 +189,7 @@ class SPDVCycle(nn.Module):
         # what does not depend on the order of the neighbours
         features = torch.stack([diagonal / total, share.amax(1), share.square().sum(1), share.clamp(max=0).sum(1)], -1)
         psi = _answer(self.damping, features)
-        return (2 - 1.5 * psi.tanh().square()) / total
+        return (2 - 1.5 * torch.sigmoid(psi - 4)) / total
 
     def _learned(self, diagonal: Tensor, coupling: Tensor, weights: Tensor) -> Tensor:
         """The prolongation, from the black-box one."""
@@ -383,7 +383,7 @@ class _Grid(nn.Module):
 def _perceptron(inputs: int, width: int, generator: torch.Generator) -> nn.Sequential:
     """One hidden layer; the last one begins at zero."""
     hidden = PointwiseLinear(inputs, width, generator=generator)
-    last = PointwiseLinear(width, 1, gain=0.0, generator=generator)
+    last = PointwiseLinear(width, 1, bias=False, gain=0.0, generator=generator)
     return nn.Sequential(hidden, nn.SiLU(), last)
 
 

@@ -83,7 +83,7 @@ class LearnedMultigrid(LearnedPreconditioner):
         """
         with torch.no_grad():
             diagonal, coupling, unit = self._scaled(A)
-            made, kept = precisions(diagonal)
+            made, kept = precisions(diagonal, coupling)
             levels, coarsest = self.layer.levels(diagonal.to(made), coupling.to(made))
             ready = [_stencil_level(level, kept) for level in levels]
             return Cycle(ready, CoarseSolve(*(x.to(kept) for x in coarsest)), scale=unit, dtype=kept)

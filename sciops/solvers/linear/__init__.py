@@ -9,7 +9,7 @@ from sciops.solvers.linear.incomplete import IncompleteCholesky
 from sciops.solvers.linear.jacobi import Jacobi
 from sciops.solvers.linear.krylov import bicgstab, cg, fcg, fgmres, gmres, minres, refine
 from sciops.solvers.linear.matrixfree import MatrixFree
-from sciops.solvers.linear.multigrid import Chebyshev, Multigrid, RedBlack
+from sciops.solvers.linear.multigrid import Multigrid, full_multigrid
 from sciops.solvers.linear.operator import LinearOperator
 from sciops.solvers.linear.preconditioner import (
     Preconditioner,
@@ -18,6 +18,7 @@ from sciops.solvers.linear.preconditioner import (
     preconditioners,
 )
 from sciops.solvers.linear.schwarz import Schwarz
+from sciops.solvers.linear.smoothers import Chebyshev, Line, RedBlack
 from sciops.solvers.linear.solution import Solution
 from sciops.solvers.linear.sparse import Sparse, from_scipy, real_form
 
@@ -29,6 +30,7 @@ __all__ = [
     "Helmholtz",
     "IncompleteCholesky",
     "Jacobi",
+    "Line",
     "LinearOperator",
     "MatrixFree",
     "Multigrid",
@@ -47,6 +49,7 @@ __all__ = [
     "fcg",
     "fgmres",
     "from_scipy",
+    "full_multigrid",
     "gmres",
     "minres",
     "preconditioners",

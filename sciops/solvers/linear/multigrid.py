@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -24,25 +23,44 @@ from torch import Tensor
 
 from sciops.errors import InputError, did_you_mean
 from sciops.kernels.blackbox import (
-    blackbox_prolong,
-    blackbox_restrict,
     blackbox_weights,
     galerkin,
     halves_evenly,
 )
-from sciops.kernels.cpu.memory import apart
-from sciops.kernels.krylov import dot
-from sciops.kernels.minres import minres_lanczos, minres_start
-from sciops.kernels.smoothing import Sweeps, chebyshev, gauss_seidel, smooth_, smooth_residual_
-from sciops.kernels.stencil import diffusion_apply, diffusion_residual
-from sciops.kernels.transfer import coarse_shape, coarsen
+from sciops.kernels.lines import line_weights
+from sciops.kernels.transfer import coarsen
+from sciops.solvers.linear.levels import CoarseSolve, LineLevel, StencilLevel
 from sciops.solvers.linear.operator import LinearOperator
 from sciops.solvers.linear.preconditioner import preconditioners
+from sciops.solvers.linear.smoothers import (
+    Chebyshev,
+    Line,
+    RedBlack,
+    Smoother,
+    as_smoother,
+    choose_smoother,
+    largest_eigenvalue,
+)
+
+__all__ = [
+    "Chebyshev",
+    "CoarseSolve",
+    "Cycle",
+    "Level",
+    "Line",
+    "LineLevel",
+    "Multigrid",
+    "NestedLevel",
+    "RedBlack",
+    "StencilLevel",
+    "cycle",
+    "full_multigrid",
+]
 
 _COARSEST = 100  # unknowns that are solved for by a dense inverse
-_SAFETY = 1.1  # over the largest eigenvalue, which Lanczos finds from below
-_CONTRAST = 1e6  # of the diagonal, beyond which single precision would lose the weak part
-SMOOTHERS = ("chebyshev", "red-black")
+# of the entries, beyond which single precision loses the weak ones: in the products that make coarse operators, which
+# cancel, and in a cycle
+_CONTRAST_MADE, _CONTRAST_KEPT = 4e3, 1e6
 
 
 class Level(Protocol):
@@ -58,9 +76,7 @@ class Level(Protocol):
         """b - A u."""
 
 
-def cycle(
-    levels: Sequence[Level], solve: Callable[[Tensor], Tensor], b: Tensor, turns: int = 1, level: int = 0
-) -> Tensor:
+def cycle(levels: Sequence[Level], solve: Callable[[Tensor], Tensor], b: Tensor, turns: int = 1, level: int = 0) -> Tensor:
     """One multigrid cycle from zero: an approximate solution of A u = b.
 
     Parameters
@@ -101,129 +117,61 @@ def cycle(
     return here.up(b, u, e)
 
 
-class CoarseSolve:
-    """The inverse of a small symmetric operator, dense.
+class NestedLevel(Level, Protocol):
+    """What :func:`full_multigrid` asks of a level: to go to the next one and back without smoothing."""
+
+    def restrict(self, r: Tensor) -> Tensor:
+        """P' r."""
+
+    def prolong(self, e: Tensor, b: Tensor) -> Tensor:
+        """P e, on the cells of b."""
+
+
+def full_multigrid(
+    levels: Sequence[NestedLevel], solve: Callable[[Tensor], Tensor], b: Tensor, turns: int = 1, cycles: int = 1
+) -> Tensor:
+    """Nested iteration: the solution of the coarsest level, prolonged and improved by cycles level after level.
 
     Parameters
     ----------
-    diagonal, coupling
-        Of :mod:`sciops.kernels.stencil`.
-    kept
-        How many of the smallest eigenvalues are zero but for rounding, and stay zero in the inverse.
-    """
+    levels, solve, b, turns
+        As of :func:`cycle`.
+    cycles
+        On each level.
 
-    def __init__(self, diagonal: Tensor, coupling: Tensor, kept: int = 0) -> None:
-        n = diagonal[0].numel()
-        unit = torch.eye(n, dtype=torch.float64, device=diagonal.device).view(1, n, *diagonal.shape[1:])
-        unit = unit.expand(diagonal.shape[0], *unit.shape[1:]).contiguous()
-        matrix = diffusion_apply(diagonal.double(), coupling.double(), unit).flatten(2)
-        values, vectors = torch.linalg.eigh((matrix + matrix.mT) / 2)
-        inverse = torch.where(torch.arange(n, device=values.device) < kept, 0, 1 / values)
-        self.inverse = ((vectors * inverse[:, None]) @ vectors.mT).to(diagonal.dtype)
+    Returns
+    -------
+    Tensor
+        An approximate solution of A u = b, in memory of its own; no symmetric map of b. For a smooth b its error is
+        below that of the discretisation with two cycles on each level, some times that with one.
 
-    def __call__(self, b: Tensor) -> Tensor:
-        u: Tensor = b.flatten(2) @ self.inverse
-        return u.view(b.shape)
-
-
-class StencilLevel:
-    """A level of an operator that couples neighbours.
-
-    Parameters
+    References
     ----------
-    diagonal, coupling
-        Of :mod:`sciops.kernels.stencil`.
-    sweeps
-        The smoother on the way down; on the way up its adjoint.
-    weights
-        Of :func:`~sciops.kernels.blackbox.blackbox_weights`; None for the constant prolongation.
-    """
-
-    def __init__(
-        self, diagonal: Tensor, coupling: Tensor, sweeps: Sweeps, weights: Tensor | None, scale: Tensor | None = None
-    ) -> None:
-        self.sweeps, self.weights, self.scale = sweeps, weights, scale
-        self.diagonal, self.coupling = apart([diagonal.shape, coupling.shape], diagonal)
-        self.diagonal.copy_(diagonal)
-        self.coupling.copy_(coupling)
-        self._kept: dict[torch.Size, list[Tensor]] = {}
-
-    def down(self, b: Tensor) -> tuple[Tensor, Tensor]:
-        u, r = self._memory(b)
-        operator = self.diagonal, self.coupling, self.scale
-        smooth_residual_(u, r, *operator, b, sweeps=self.sweeps, coarse=self.weights is None)
-        return u, r if self.weights is None else blackbox_restrict(r, self.weights)
-
-    def up(self, b: Tensor, u: Tensor, e: Tensor) -> Tensor:
-        operator, back = (self.diagonal, self.coupling, self.scale), self.sweeps.adjoint()
-        if self.weights is None:
-            return smooth_(u, *operator, b, u, sweeps=back, correction=e)
-        better = blackbox_prolong(e, self.weights, b.shape[2:], u)
-        return smooth_(u, *operator, b, better, sweeps=back)
-
-    def residual(self, b: Tensor, u: Tensor) -> Tensor:
-        return diffusion_residual(self.diagonal, self.coupling, u, b)
-
-    def _memory(self, b: Tensor) -> list[Tensor]:
-        """Where solution and residual go, kept from cycle to cycle: fresh memory costs as much as the smoothing."""
-        if b.shape not in self._kept:
-            rest = b.shape[2:] if self.weights is not None else coarse_shape(b.shape[2:])
-            self._kept = {b.shape: apart([b.shape, (*b.shape[:2], *rest)], b)}
-        return self._kept[b.shape]
-
-
-@dataclass(frozen=True)
-class Chebyshev:
-    """The smoother that damps best, in so many products, the eigenvalues from `lower` times the largest one upwards.
-
-    Parameters
-    ----------
-    degree
-        Products with A.
-    lower
-        Where damping begins, as a share of the largest eigenvalue of D^-1 A.
+    A. Brandt, "Multi-level adaptive solutions to boundary-value problems", Math. Comp. 31, 1977.
 
     Examples
     --------
-    >>> Chebyshev(degree=3)
-    Chebyshev(degree=3, lower=0.25)
+    >>> from sciops.solvers.linear import Diffusion
+    >>> M = Multigrid(Diffusion(torch.ones(32, 32).double(), grid=1.0))
+    >>> b = torch.ones(1, 1, 32, 32)
+    >>> u = full_multigrid(M.levels, M.coarsest, b)
+    >>> bool(M.levels[0].residual(b, u).norm() < 0.05 * b.norm())
+    True
     """
-
-    degree: int = 2
-    lower: float = 0.25
-
-    def __post_init__(self) -> None:
-        if self.degree < 1 or not 0 < self.lower < 1:
-            raise InputError(f"{self}: a degree of at least 1 and a lower bound between 0 and 1 are expected")
-
-    def sweeps(self, largest: float) -> Sweeps:
-        """The sweeps for a level whose largest eigenvalue of D^-1 A is given."""
-        return chebyshev(self.degree, (self.lower * largest, largest))
-
-
-@dataclass(frozen=True)
-class RedBlack:
-    """Gauss-Seidel on a checkerboard, for couplings along the axes.
-
-    Parameters
-    ----------
-    steps
-        Sweeps over both colours.
-    """
-
-    steps: int = 1
-
-    def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise InputError(f"{self}: at least one step is expected")
-
-    def sweeps(self, largest: float) -> Sweeps:
-        """The sweeps, the same for every level."""
-        return gauss_seidel(self.steps)
+    sides = [b]
+    for level in levels:
+        sides.append(level.restrict(sides[-1]))
+    u = solve(sides[-1])
+    for number in reversed(range(len(levels))):
+        here, f = levels[number], sides[number]
+        u = here.prolong(u, f)
+        for _ in range(cycles):
+            u = u + cycle(levels, solve, here.residual(f, u), turns, number)
+    return u
 
 
 class Cycle:
-    """A multigrid cycle as a preconditioner, in a precision of its own.
+    """A multigrid cycle as a preconditioner, in a precision of its own: what :class:`Multigrid` is, or a learned one.
 
     Parameters
     ----------
@@ -233,6 +181,13 @@ class Cycle:
         By which the operator was divided before its levels were made.
     dtype
         Of the levels.
+
+    Examples
+    --------
+    >>> from sciops.solvers.linear import Diffusion
+    >>> M = Multigrid(Diffusion(torch.ones(32, 32).double(), grid=1.0))
+    >>> isinstance(M, Cycle), M(torch.ones(1, 1, 32, 32).double()).dtype
+    (True, torch.float64)
     """
 
     symmetric = True
@@ -246,30 +201,38 @@ class Cycle:
         scale: float = 1.0,
         dtype: torch.dtype,
     ) -> None:
-        self.levels, self.coarsest, self.turns, self._scale, self.dtype = levels, coarsest, turns, scale, dtype
+        self.levels, self.coarsest, self.turns, self.dtype, self._scale = levels, coarsest, turns, dtype, scale
 
     def __call__(self, r: Float[Tensor, "batch rhs *space"]) -> Float[Tensor, "batch rhs *space"]:
         """M r, in the precision of the cycle."""
+        return self._scaled(r, lambda b: cycle(self.levels, self.coarsest, b, self.turns))
+
+    def _scaled(self, r: Tensor, approximate: Callable[[Tensor], Tensor]) -> Tensor:
+        """What the levels make of r, whatever its units."""
         with torch.no_grad():
             size = float(r.abs().amax()) if r.numel() else 0.0
             if not 0 < size < math.inf:
                 return torch.zeros_like(r, dtype=self.dtype) if size == 0 else r.to(self.dtype) * math.nan
             # what leaves the range of single precision is brought to one
             unit = 1.0 if 1e-12 < size < 1e12 else size
-            b = (r if unit == 1.0 else r / unit).to(self.dtype).contiguous()
-            u = cycle(self.levels, self.coarsest, b, self.turns)
+            u = approximate((r if unit == 1.0 else r / unit).to(self.dtype).contiguous())
             return u * (unit / self._scale) if self.dtype == r.dtype else u.to(r.dtype) * (unit / self._scale)
 
 
-def precisions(diagonal):
-    largest, smallest = float(diagonal.amax()), float(diagonal.amin())
-    return (
-        (torch.float32, torch.float32)
-        if largest < 4e3 * smallest
-        else (torch.float64, torch.float32)
-        if largest < 1e6 * smallest
-        else (torch.float64, torch.float64)
-    )
+def precisions(diagonal: Tensor, coupling: Tensor) -> tuple[torch.dtype, torch.dtype]:
+    """In which precision to make levels, and in which to keep them: what single precision holds of the weak entries.
+
+    Examples
+    --------
+    >>> precisions(torch.tensor([[1.0, 1e5]]), torch.tensor([[[1.0, 0.0]]]))
+    (torch.float64, torch.float32)
+    """
+    largest, smallest = diagonal.amax(), diagonal.amin()
+    # a weak axis beside a strong one does not show in the diagonal
+    weakest = 2 * (coupling.ndim - 2) * torch.where(coupling > 0, coupling, smallest).amin()
+    contrast = float(largest / torch.minimum(smallest, weakest))
+    made = torch.float32 if contrast < _CONTRAST_MADE else torch.float64
+    return made, torch.float32 if contrast < _CONTRAST_KEPT else torch.float64
 
 
 @preconditioners.register("multigrid")
@@ -284,24 +247,25 @@ class Multigrid(Cycle):
         An operator with `stencil_diagonal` and `coupling`, as :class:`~sciops.solvers.linear.Diffusion` has them;
         positive definite, or singular with constants in its null space.
     turns
-        How often each coarser level is visited: 1 is a V-cycle, 2 a W-cycle. None is 1 in one and two dimensions and 2
-        in three, where coarse levels cost little.
+        How often each coarser level is visited: 1 is a V-cycle, 2 a W-cycle.
     smoother
-        :class:`Chebyshev` or :class:`RedBlack`, or "chebyshev" or "red-black" for the default ones. None is
-        Chebyshev(2, 0.25) in one and two dimensions and Chebyshev(3, 0.15) in three.
+        :class:`Chebyshev`, :class:`RedBlack` or :class:`Line`, or "chebyshev", "red-black" or "line" for the default
+        ones. None chooses for each level by its couplings (:func:`~sciops.solvers.linear.smoothers.choose_smoother`).
     coarsening
         "galerkin": prolongation by the equations and P' A P, which needs an even number of cells on periodic axes as
         far down as it goes; "sums": constant prolongation and sums of couplings, quicker to set up, with more
-        iterations where the coefficient jumps (:func:`~sciops.kernels.transfer.coarsen`); smoothed by :class:`RedBlack`
-        or :class:`Chebyshev`. None is "galerkin" where it can be.
+        iterations where the coefficient jumps (:func:`~sciops.kernels.transfer.coarsen`). None is "galerkin" where it
+        can be.
     dtype
         Precision of the cycle, single as a rule: an iteration in double precision corrects what that loses. None is
-        single precision unless the entries of the diagonal differ by more than 1e6.
+        single precision unless the entries of the diagonal, or the couplings, differ by more than 1e6.
 
     Attributes
     ----------
-    levels : list of StencilLevel
+    levels : list of StencilLevel or LineLevel
         From the finest to the last but one.
+    smoothers : list of Chebyshev, RedBlack or Line
+        Those of the levels.
     coarsest : CoarseSolve
         The dense inverse at the end.
     symmetric : bool
@@ -314,7 +278,9 @@ class Multigrid(Cycle):
 
     Notes
     -----
-    Work per cycle: 2 degree + 1 products on every level. Memory: D and w on all levels and the weights of prolongation,
+    Work per cycle: 2 degree + 1 products on every level; on those with lines as many for each axis, and 2 degree solves
+    along it. The defaults are the winners of a search over systems apart from those that are reported
+    (docs/benchmarks/multigrid-search.md). Memory: D and w on all levels and the weights of prolongation,
     about 14 numbers for a cell in two dimensions and 12 in three, in single precision.
 
     References
@@ -331,19 +297,22 @@ class Multigrid(Cycle):
     >>> A, b = Diffusion(k, grid=1 / 64), torch.ones(64, 64).double()
     >>> M = Multigrid(A)
     >>> M
-    Multigrid((64, 64), V-cycle, Chebyshev(degree=2, lower=0.25), galerkin, float32, levels 64x64 32x32 16x16 8x8)
+    Multigrid((64, 64), V-cycle, Chebyshev(degree=3, lower=0.15), galerkin, float32, levels 64x64 32x32 16x16 8x8)
     >>> cg(A, b, M=M, rtol=1e-8).converged
     True
-    """
 
-    symmetric = True
+    Flow that is a thousand times easier along the last axis:
+
+    >>> Multigrid(Diffusion(torch.stack([k, 1000 * k])[None], grid=(1 / 64, 1 / 64))).smoothers[0]
+    Line(axes=(1,), degree=2, lower=0.25)
+    """
 
     def __init__(
         self,
         A: LinearOperator,
         *,
-        turns: int | None = None,
-        smoother: Chebyshev | RedBlack | str | None = None,
+        turns: int = 1,
+        smoother: Smoother | str | None = None,
         coarsening: str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -354,24 +323,24 @@ class Multigrid(Cycle):
             raise InputError(
                 f"multigrid needs an operator that is positive definite, {A!r} is not; use minres or gmres"
             )
-        if turns not in (None, 1, 2, 3):
+        if turns not in (1, 2, 3):
             raise InputError(f"a cycle takes 1 (V), 2 (W) or 3 turns on each level, got {turns!r}")
         if dtype not in (None, torch.float32, torch.float64):
             raise InputError(f"a cycle computes in torch.float32 or torch.float64, got {dtype!r}")
-        self.turns = (1 if coupling.ndim < 5 else 2) if turns is None else turns
-        self.smoother = _smoother(smoother, coupling.ndim - 2)
+        self.turns = turns
+        self.smoother = None if smoother is None else as_smoother(smoother)
         natural = "galerkin" if halves_evenly(coupling) else "sums"
         self.coarsening = natural if coarsening is None else coarsening
         if self.coarsening not in ("galerkin", "sums"):
             raise InputError(f"unknown coarsening {coarsening!r}{did_you_mean(str(coarsening), ['galerkin', 'sums'])}")
         if self.coarsening == "galerkin" and isinstance(self.smoother, RedBlack):
             raise InputError("RedBlack smooths couplings along the axes; with it goes coarsening='sums'")
-        self.space = A.space
+        self.A, self.space = A, A.space
         with torch.no_grad():
             kept = 0 if A.nullspace is None else A.nullspace.shape[1]
             self._set_up(diagonal.detach(), coupling.detach(), dtype, kept)
 
-    def _set_up(self, diagonal: Tensor, coupling: Tensor, dtype: torch.dtype | None, kept: int) -> None:
+    def _set_up(self, diagonal: Tensor, coupling: Tensor, dtype: torch.dtype | None, zeros: int) -> None:
         largest = diagonal.amax()
         smallest = diagonal.amin()
         if not bool(largest > 0) or not bool(smallest > 0) or not bool(coupling.isfinite().all()):
@@ -379,15 +348,20 @@ class Multigrid(Cycle):
                 f"the diagonal of A reaches from {float(smallest):g} to {float(largest):g}: multigrid needs one that "
                 f"is positive and finite everywhere"
             )
-        self.dtype = dtype or (torch.float32 if bool(largest < _CONTRAST * smallest) else diagonal.dtype)
         # entries around one, whatever the units: single precision ends at 1e38
-        self._scale = float(largest)
-        diagonal, coupling = (diagonal / largest).to(self.dtype), (coupling / largest).to(self.dtype)
-        self.levels: list[StencilLevel] = []
+        scale = float(largest)
+        diagonal, coupling = diagonal / scale, coupling / scale
+        made, kept = precisions(diagonal, coupling)
+        kept = dtype or kept
+        diagonal, coupling = diagonal.to(made), coupling.to(made)
+        levels: list[StencilLevel | LineLevel] = []
+        self.smoothers: list[Smoother] = []
         while diagonal[0].numel() > _COARSEST:
-            sweeps = self.smoother.sweeps(_largest_eigenvalue(diagonal, coupling))
+            smoother = self.smoother or choose_smoother(coupling)
             if self.coarsening == "galerkin" and halves_evenly(coupling):
                 weights: Tensor | None = blackbox_weights(diagonal, coupling)
+                if isinstance(smoother, Line) and diagonal.ndim == 3 and len(smoother.along(2)) == 1:
+                    weights = line_weights(weights, diagonal, coupling, *smoother.along(2))  # type: ignore[arg-type]
                 coarse = galerkin(diagonal, coupling, weights)  # type: ignore[arg-type]
             elif coupling.shape[1] == coupling.ndim - 2:
                 weights, coarse = None, coarsen(diagonal, coupling)
@@ -397,52 +371,57 @@ class Multigrid(Cycle):
                     f"{' x '.join(map(str, diagonal.shape[1:]))}, where a periodic axis is odd; take a number of cells "
                     f"that halves more often, or coarsening='sums'"
                 )
-            self.levels.append(StencilLevel(diagonal, coupling, sweeps, weights))
+            self.smoothers.append(smoother)
+            operator = diagonal.to(kept), coupling.to(kept)
+            weights = None if weights is None else weights.to(kept)
+            if isinstance(smoother, Line):
+                levels.append(LineLevel(*operator, smoother, weights))
+            else:
+                sweeps = smoother.sweeps(largest_eigenvalue(diagonal, coupling))
+                levels.append(StencilLevel(*operator, sweeps, weights))
             diagonal, coupling = coarse
-        self.coarsest = CoarseSolve(diagonal, coupling, kept)
+        coarsest = CoarseSolve(diagonal.to(kept), coupling.to(kept), zeros)
+        super().__init__(levels, coarsest, turns=self.turns, scale=scale, dtype=kept)
         self._last = tuple(diagonal.shape[1:])
+
+    def guess(self, b: Float[Tensor, "*lead *space"], cycles: int = 1) -> Float[Tensor, "*lead *space"]:
+        """A first guess for A u = b by nested iteration (:func:`full_multigrid`), to be handed over as ``x0``.
+
+        Parameters
+        ----------
+        b
+            Right-hand sides, in any shape that A takes.
+        cycles
+            On each level.
+
+        Returns
+        -------
+        Tensor
+            An approximate solution, of the shape and dtype of b.
+
+        Raises
+        ------
+        InputError
+            For a shape that does not fit, or less than one cycle.
+
+        Examples
+        --------
+        >>> from sciops.solvers.linear import Diffusion, cg
+        >>> A, b = Diffusion(torch.ones(64, 64).double(), grid=1 / 64), torch.ones(64, 64).double()
+        >>> M = Multigrid(A)
+        >>> int(cg(A, b, M=M, x0=M.guess(b)).iterations) < int(cg(A, b, M=M).iterations)
+        True
+        """
+        if not isinstance(cycles, int) or cycles < 1:
+            raise InputError(f"nested iteration takes a whole number of cycles, at least one, got {cycles!r}")
+        fields = self.A.canonical(b, "b")
+        u = self._scaled(fields, lambda f: full_multigrid(self.levels, self.coarsest, f, self.turns, cycles))
+        return u.to(b.dtype).reshape(b.shape)
 
     def __repr__(self) -> str:
         sizes = [tuple(level.diagonal.shape[1:]) for level in self.levels] + [self._last]
         names = " ".join("x".join(map(str, size)) for size in sizes)
         kind = {1: "V-cycle", 2: "W-cycle"}.get(self.turns, f"{self.turns} turns")
         dtype = str(self.dtype).removeprefix("torch.")
-        return f"Multigrid({self.space}, {kind}, {self.smoother}, {self.coarsening}, {dtype}, levels {names})"
-
-
-def _smoother(smoother: Chebyshev | RedBlack | str | None, d: int) -> Chebyshev | RedBlack:
-    if smoother is None:
-        return Chebyshev() if d < 3 else Chebyshev(3, 0.15)
-    if isinstance(smoother, str):
-        if smoother not in SMOOTHERS:
-            raise InputError(f"unknown smoother {smoother!r}{did_you_mean(smoother, SMOOTHERS)}")
-        return Chebyshev() if smoother == "chebyshev" else RedBlack()
-    if not isinstance(smoother, Chebyshev | RedBlack):
-        raise InputError(f"a smoother is Chebyshev(...), RedBlack(...) or the name of one, got {smoother!r}")
-    return smoother
-
-
-def _largest_eigenvalue(diagonal: Tensor, coupling: Tensor, steps: int = 10) -> float:
-    """A bound of the spectrum of D^-1 A: the smaller one of Gershgorin's and of what some steps of Lanczos find."""
-    ones = torch.ones_like(diagonal)[:, None]
-    around = diffusion_apply(torch.zeros_like(diagonal), -coupling.abs(), ones)[:, 0]
-    gershgorin = float((1 + around / diagonal).amax())
-    if gershgorin <= 2 * (1 + 1e-5):
-        return gershgorin  # couplings of one sign: sharp
-    start = torch.randn(ones.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    r, D = start.to(ones).flatten(1), diagonal.flatten(1)
-    old, status = torch.zeros_like(r), torch.zeros(len(r), dtype=torch.int32, device=r.device)
-    scalars = minres_start(dot(r, r / D).sqrt())
-    alphas, betas = [], []
-    for _ in range(steps):
-        z = r / D
-        new, scalars, status = minres_lanczos(
-            old, r, z, diffusion_apply(diagonal, coupling, z.view_as(ones)).flatten(1), scalars, status
-        )
-        alphas.append(scalars[2])
-        betas.append(dot(new, new / D).sqrt())
-        scalars = torch.cat([scalars[1:2], betas[-1][None], scalars[2:]])
-        old, r = r, new
-    beside = torch.diag_embed(torch.stack(betas[:-1], -1), 1)
-    found = torch.linalg.eigvalsh(torch.diag_embed(torch.stack(alphas, -1)) + beside + beside.mT)
-    return min(gershgorin, _SAFETY * float(found.amax()))
+        smoothers = ", ".join(dict.fromkeys(map(str, self.smoothers)))
+        return f"Multigrid({self.space}, {kind}, {smoothers}, {self.coarsening}, {dtype}, levels {names})"

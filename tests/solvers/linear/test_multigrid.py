@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from sciops.errors import InputError
-from sciops.solvers.linear import Diffusion, Sparse, cg
-from sciops.solvers.linear.multigrid import Chebyshev, Multigrid, RedBlack
+from sciops.solvers.linear import Chebyshev, Diffusion, Line, Multigrid, RedBlack, Sparse, cg, full_multigrid
+from sciops.solvers.linear.smoothers import choose_smoother
 
 
 def rough(*shape: int, generator: torch.Generator) -> Tensor:
@@ -27,7 +27,16 @@ def inclusions(n: int, d: int, contrast: float = 1e3) -> Tensor:
 @pytest.mark.parametrize("boundary", ["dirichlet", "neumann", "periodic", 0.5])
 @pytest.mark.parametrize("space", [(64,), (40, 24), (24, 20, 12)])
 @pytest.mark.parametrize(
-    "options", [{}, {"coarsening": "sums"}, {"coarsening": "sums", "smoother": "red-black"}], ids=str
+    "options",
+    [
+        {},
+        {"coarsening": "sums"},
+        {"coarsening": "sums", "smoother": "red-black"},
+        {"smoother": "line"},
+        {"coarsening": "sums", "smoother": Line(0, degree=1)},
+        {"turns": 2},
+    ],
+    ids=str,
 )
 def test_the_cycle_is_symmetric_and_positive(
     space: tuple[int, ...], boundary: str | float, options: dict[str, str], generator: torch.Generator
@@ -40,6 +49,107 @@ def test_the_cycle_is_symmetric_and_positive(
     left, right = (M(x) * y).sum(), (x * M(y)).sum()
     assert torch.allclose(left, right, rtol=1e-8, atol=1e-8 * float(left.abs() + right.abs()))
     assert (M(x) * x).sum() > 0 and (M(y) * y).sum() > 0
+
+
+@pytest.mark.parametrize("smoother", [Chebyshev(), Chebyshev(8, 0.02), Line(0), Line(), None], ids=str)
+def test_the_matrix_of_a_cycle_is_symmetric_positive_definite(
+    smoother: Chebyshev | Line | None, generator: torch.Generator
+) -> None:
+    k = rough(1, 2, 15, 12, generator=generator)
+    k[:, 0] *= 1e3
+    A = Diffusion(k, grid=(1.0, 1.0), boundary=["dirichlet", "neumann"])
+    M = Multigrid(A, smoother=smoother, dtype=torch.float64)
+    assert len(M.levels) == 1 and M.smoothers == [smoother or Line(0)]
+    matrix = M(torch.eye(180, dtype=torch.float64).view(1, 180, 15, 12)).view(180, 180)
+    assert torch.allclose(matrix, matrix.T, rtol=1e-9, atol=1e-9 * float(matrix.abs().amax()))
+    dense = torch.from_numpy(A.to_scipy().toarray())
+    root = torch.linalg.cholesky(dense)
+    values = torch.linalg.eigvalsh(root.T @ (matrix + matrix.T) @ root / 2)
+    assert values.min() > 0 and values.max() < 1 + 1e-6  # of M A: a cycle never does too much
+
+
+def directed(n: int, axis: int, ratio: float, kind: str, seed: int) -> Tensor:
+    """Diagonal permeability tensors (1, 2, n, n), one axis stronger than the other."""
+    x = (torch.arange(n, dtype=torch.float64) + 0.5) / n
+    waves = torch.Generator().manual_seed(seed)
+    g = torch.zeros(n, n, dtype=torch.float64)
+    for i in range(1, 9):
+        for j in range(1, 9):
+            amplitude = float(torch.randn((), generator=waves)) / (i * i + j * j)
+            g += amplitude * torch.cos(torch.pi * i * x)[:, None] * torch.cos(torch.pi * j * x)
+    k = {
+        "constant": torch.ones_like(g),
+        "smooth": torch.exp(3 * g / g.abs().amax()),
+        "two-phase": torch.where(g > g.median(), 1e3, 1.0).double(),
+    }[kind]
+    k = k[None, None].repeat(1, 2, 1, 1)
+    k[:, axis] *= ratio
+    return k
+
+
+@pytest.mark.parametrize("kind", ["constant", "smooth", "two-phase"])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_anisotropy_costs_few_iterations(axis: int, kind: str, generator: torch.Generator) -> None:
+    counts = {}
+    for n in (64, 256):
+        b = torch.randn(n, n, generator=generator, dtype=torch.float64)
+        for ratio in (1.0, 10.0, 100.0, 1e3, 1e6):
+            A = Diffusion(directed(n, axis, ratio, kind, 3), grid=(1.0, 1.0))
+            M = Multigrid(A)
+            assert isinstance(M.smoothers[0], Line if ratio > 1 else Chebyshev)
+            counts[n, ratio] = int(cg(A, b, M=M, rtol=1e-6).iterations.max())
+    assert max(counts.values()) <= 9 and max(counts.values()) <= min(counts.values()) + 5, counts
+
+
+def test_lines_in_three_dimensions_and_along_both_axes(generator: torch.Generator) -> None:
+    b = torch.randn(24, 24, 24, generator=generator, dtype=torch.float64)
+    for axis in range(3):
+        k = torch.ones(1, 3, 24, 24, 24, dtype=torch.float64)
+        k[:, axis] = 1e3
+        A = Diffusion(k, grid=(1.0, 1.0, 1.0))
+        assert Multigrid(A).smoothers[0] == Line(axis)
+        assert cg(A, b, M="multigrid", rtol=1e-6).iterations <= 6
+        weak = Diffusion(1e3 / k, grid=(1.0, 1.0, 1.0))
+        assert Multigrid(weak).smoothers[0] == Chebyshev(8, 0.02)
+        assert cg(weak, b, M="multigrid", rtol=1e-6).iterations <= 14
+    halves = torch.ones(1, 2, 64, 64, dtype=torch.float64)
+    halves[:, 0, :32] = halves[:, 1, 32:] = 1e3
+    turned = Diffusion(halves, grid=(1.0, 1.0))
+    assert Multigrid(turned).smoothers[0] == Line((0, 1))
+    assert cg(turned, b[0, :, :].repeat(3, 3)[:64, :64], M="multigrid", rtol=1e-6).iterations <= 14
+
+
+def test_layers_ask_for_lines_and_jumps_do_not(generator: torch.Generator) -> None:
+    layers = torch.rand(128, 1, generator=generator, dtype=torch.float64).mul(9).exp().expand(128, 128)
+    A = Diffusion(layers, grid=1.0)
+    assert Multigrid(A).smoothers[0] == Line(1)
+    b = torch.randn(128, 128, generator=generator, dtype=torch.float64)
+    assert cg(A, b, M="multigrid", rtol=1e-6).iterations <= 9
+    for n, d in ((128, 2), (32, 3)):
+        assert choose_smoother(Diffusion(inclusions(n, d), grid=1.0).coupling) == Chebyshev(3, 0.15)
+    assert choose_smoother(Diffusion(torch.ones(9).double(), grid=1.0).coupling) == Chebyshev(3, 0.15)
+
+
+def test_nested_iteration_ends_near_the_error_of_the_discretisation(generator: torch.Generator) -> None:
+    errors = []
+    for n in (32, 64, 128):
+        A = Diffusion(torch.ones(n, n, dtype=torch.float64), grid=1 / n)
+        x = (torch.arange(n, dtype=torch.float64) + 0.5) / n
+        exact = torch.sin(torch.pi * x)[:, None] * torch.sin(2 * torch.pi * x)
+        b = 5 * torch.pi**2 * exact
+        discrete = cg(A, b, M="multigrid", rtol=1e-10).value
+        found = Multigrid(A).guess(b, cycles=2)
+        assert found.shape == b.shape and found.dtype == b.dtype
+        errors.append(float((found - exact).norm() / (discrete - exact).norm()))
+    assert max(errors) < 1.3, errors
+    M = Multigrid(A)
+    assert cg(A, b, M=M, x0=M.guess(b), rtol=1e-6).iterations < cg(A, b, M=M, rtol=1e-6).iterations
+    # two cycles on each level are better than one
+    fields = b[None, None].float()
+    left = [M.levels[0].residual(fields, full_multigrid(M.levels, M.coarsest, fields, cycles=c)) for c in (1, 2)]
+    assert left[1].norm() < 0.5 * left[0].norm() * A.stencil_diagonal.amax()
+    with pytest.raises(InputError, match="at least one"):
+        M.guess(b, cycles=0)
 
 
 @pytest.mark.parametrize("d", [2, 3])
@@ -127,6 +237,13 @@ def test_what_it_refuses() -> None:
         Multigrid(Sparse(torch.eye(4, dtype=torch.float64)))
     with pytest.raises(InputError, match="degree of at least 1"):
         Chebyshev(0)
+    for smoother, message in ((Line(2), "the axes 0 to 1"), (Line((0, 0)), "once at most")):
+        with pytest.raises(InputError, match=message):
+            Multigrid(Diffusion(torch.ones(16, 16, dtype=torch.float64), grid=1.0), smoother=smoother)
+    with pytest.raises(InputError, match="lines run along"):
+        Line(())
+    with pytest.raises(InputError, match="degree of at least 1"):
+        Line(0, degree=0)
     with pytest.raises(InputError, match="at least one step"):
         RedBlack(0)
     periodic = Diffusion(torch.ones(22, 22, dtype=torch.float64), grid=1.0, boundary="periodic")

@@ -1,0 +1,312 @@
+r"""Solves along the lines of a grid: how multigrid smooths where one axis has much stronger couplings than another.
+
+What the diffusion operator of :mod:`sciops.kernels.stencil` couples along the lines of one axis is a tridiagonal matrix
+for each line, with the diagonal of the operator,
+
+.. math:: (T u)_p = D_p u_p - w_p u_{p+1} - w_{p-1} u_{p-1},
+
+a block of the operator's diagonal and positive definite as it is. It is factored once for many solves (Thomas),
+
+.. math:: m_p = 1 / (D_p - w_{p-1} l_{p-1}), \qquad l_p = w_p m_p,
+
+and where the axis goes around, the last cell of the line is kept apart, with the vector q by which the others answer to
+it. Where rounding leaves nothing of a pivot, as at the end of a line that nothing holds, the cell stays zero.
+
+References: G. Golub, C. Van Loan, "Matrix computations", 2013, 4.3; U. Trottenberg, C. Oosterlee, A. Schueller,
+"Multigrid", 2001, 5.1.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from sciops.errors import InputError
+from sciops.kernels.blackbox import _cells, _require_columns, columns
+from sciops.kernels.dispatch import Kernel, Path, saved_arguments, vector_jacobian
+from sciops.kernels.stencil import offsets, require_operator, require_shape
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+_NOTHING = 8.0  # units of rounding of the diagonal up to which a pivot counts as nothing
+
+
+def line_factors(
+    diagonal: Float[Tensor, " batch *space"], coupling: Float[Tensor, "batch link *space"], axis: int
+) -> Float[Tensor, "batch factor *space"]:
+    """The factors of the tridiagonal matrices along the lines of one axis.
+
+    Parameters
+    ----------
+    diagonal, coupling
+        D and w of :mod:`sciops.kernels.stencil`, along the axes or to all cells around.
+    axis
+        Along which the lines run, from 0.
+
+    Returns
+    -------
+    Tensor
+        m and l of the module, and q where the axis goes around. Differentiable.
+
+    Raises
+    ------
+    InputError
+        For shapes that do not fit each other, or an axis that is not there.
+
+    Examples
+    --------
+    >>> line_factors(torch.full((1, 2), 2.0), torch.tensor([[[1.0, 0.0]]]), 0)[0].tolist()
+    [[0.5, 0.6666666865348816], [0.5, 0.0]]
+    """
+    require_operator(diagonal, coupling, diagonal[:, None])
+    d = diagonal.ndim - 1
+    _require_axis(axis, d)
+    along = tuple(int(a == axis) for a in range(d))
+    link = coupling[:, offsets(d, coupling.shape[1]).index(along)]
+    around = bool((link.detach().select(axis + 1, -1) != 0).any())
+    factors: Tensor = _factors(diagonal, link, axis, around)
+    return factors
+
+
+def line_solve(
+    factors: Float[Tensor, "batch factor *space"], r: Float[Tensor, "batch rhs *space"], axis: int
+) -> Float[Tensor, "batch rhs *space"]:
+    """The solutions of T u = r on all lines of an axis.
+
+    Parameters
+    ----------
+    factors
+        Of :func:`line_factors`; a batch of 1 serves any batch of fields.
+    r
+        Right-hand sides.
+    axis
+        That of the factors.
+
+    Returns
+    -------
+    Tensor
+        u. Differentiable in both to any order; in r it is the same solve again.
+
+    Raises
+    ------
+    InputError
+        For shapes that do not fit each other, or an axis that is not there.
+
+    Examples
+    --------
+    >>> factors = line_factors(torch.full((1, 3), 2.0), torch.tensor([[[1.0, 1.0, 0.0]]]), 0)
+    >>> line_solve(factors, torch.tensor([[[1.0, 0.0, 1.0]]]), 0)
+    tensor([[[1.0000, 1.0000, 1.0000]]])
+    """
+    _require_factors(factors, r, axis)
+    u: Tensor = _solve(factors, r, axis)
+    return u
+
+
+def line_solve_(
+    r: Float[Tensor, "batch rhs *space"], factors: Float[Tensor, "batch factor *space"], axis: int
+) -> Float[Tensor, "batch rhs *space"]:
+    """`line_solve` in place, for loops; no derivative is recorded.
+
+    Parameters
+    ----------
+    r
+        Right-hand sides, contiguous, where the solutions go.
+    factors, axis
+        As of :func:`line_solve`.
+
+    Returns
+    -------
+    Tensor
+        `r`.
+
+    Raises
+    ------
+    InputError
+        For shapes that do not fit each other, or an r that is not contiguous.
+
+    Examples
+    --------
+    >>> factors = line_factors(torch.full((1, 3), 2.0), torch.tensor([[[1.0, 1.0, 0.0]]]), 0)
+    >>> line_solve_(torch.tensor([[[1.0, 0.0, 1.0]]]), factors, 0)
+    tensor([[[1.0000, 1.0000, 1.0000]]])
+    """
+    _require_factors(factors, r, axis)
+    if not r.is_contiguous():
+        raise InputError(f"r of strides {r.stride()} is not contiguous; line_solve takes any strides")
+    _solve_inplace(r, factors, axis)
+    return r
+
+
+def line_weights(
+    weights: Float[Tensor, "batch column *coarse"],
+    diagonal: Float[Tensor, " batch *space"],
+    coupling: Float[Tensor, "batch link *space"],
+    axis: int,
+) -> Float[Tensor, "batch column *coarse"]:
+    r"""Weights in two dimensions that follow whole lines, where the couplings along one axis are much the strongest.
+
+    Weights that follow each equation by itself differ from cell to cell along a strong line, and what they make of a
+    field that is constant along it is not: it has a large energy, and the coarse grid does not correct such fields.
+    Here the shares of the lines on either side hold all equations of a line at once, with T of
+    :mod:`sciops.kernels.lines` and the sums S of all couplings to the line below or above,
+
+    .. math:: s = T^{-1} S, \qquad (P e)_i = s^-_i\, (Q e)_{i^-} + s^+_i\, (Q e)_{i^+},
+
+    where Q prolongs along the lines of the coarse points.
+
+    Parameters
+    ----------
+    weights
+        Of :func:`blackbox_weights`; those along the lines are kept.
+    diagonal, coupling
+        Of the operator.
+    axis
+        Along which the lines run.
+
+    Returns
+    -------
+    Tensor
+        Of the shape of the weights. Differentiable.
+
+    Raises
+    ------
+    InputError
+        For shapes that do not fit each other, or another number of axes.
+
+    Examples
+    --------
+    >>> from sciops.kernels import blackbox_weights, diffusion_operator
+    >>> operator = diffusion_operator(torch.tensor([100.0, 1.0]).view(1, 2, 1, 1).expand(1, 2, 5, 5), [1.0, 1.0])
+    >>> weights = line_weights(blackbox_weights(*operator), *operator, 0)
+    >>> weights.shape
+    torch.Size([1, 8, 3, 3])
+    """
+    require_operator(diagonal, coupling, diagonal[:, None])
+    _require_axis(axis, 2)
+    if diagonal.ndim != 3:
+        raise InputError(f"line_weights takes operators on two axes, got {diagonal.ndim - 1}")
+    _require_columns(weights, diagonal.shape[0], diagonal.shape[1:])
+    across = 1 - axis
+    above, below = torch.zeros_like(diagonal), torch.zeros_like(diagonal)
+    for number, o in enumerate(offsets(2, coupling.shape[1])):
+        here = coupling[:, number]
+        back = here.roll(o, (1, 2))
+        if o[across] > 0:
+            above, below = above + here, below + back
+        elif o[across] < 0:
+            above, below = above + back, below + here
+    shares = line_solve(line_factors(diagonal, coupling, axis), torch.stack([below, above], 1), axis)
+    found = []
+    for number, o in enumerate(columns(2)):
+        if not o[across]:
+            found.append(weights[:, number])
+            continue
+        along = tuple(0 if a == across else x for a, x in enumerate(o))
+        # a cell above a coarse point takes it as its lower one
+        share = _cells(shares[:, :1] if o[across] > 0 else shares[:, 1:], o)[:, 0]
+        found.append(share * weights[:, columns(2).index(along)] if any(along) else share)
+    return torch.stack(found, 1)
+
+
+def _require_axis(axis: int, d: int) -> None:
+    if not isinstance(axis, int) or isinstance(axis, bool) or not 0 <= axis < d:
+        raise InputError(f"lines run along one of the axes 0 to {d - 1}, got {axis!r}")
+
+
+def _require_factors(factors: Tensor, r: Tensor, axis: int) -> None:
+    d = r.ndim - 2
+    if not 1 <= d <= 3:
+        raise InputError(f"fields of shape {tuple(r.shape)}; (batch, rhs, *space) with 1 to 3 axes is expected")
+    _require_axis(axis, d)
+    if factors.ndim != r.ndim or factors.shape[0] not in (1, r.shape[0]) or factors.shape[1] not in (2, 3):
+        raise InputError(
+            f"the factors have shape {tuple(factors.shape)}, expected (1 or {r.shape[0]}, 2 or 3, *space) as "
+            f"line_factors returns them"
+        )
+    require_shape("factors", factors, (*factors.shape[:2], *r.shape[2:]))
+
+
+def _factors_reference(diagonal: Tensor, link: Tensor, axis: int, around: bool) -> Tensor:
+    d, w = diagonal.movedim(axis + 1, 0), link.movedim(axis + 1, 0)
+    n, none = len(d), torch.zeros_like(d[0])
+    end = n - 1 if around else n
+    m: list[Tensor] = []
+    l: list[Tensor] = []  # noqa: E741  the name of the equation
+    for p in range(end):
+        m.append(_reciprocal(d[p] - w[p - 1] * l[p - 1] if p else d[p], d[p]))
+        l.append(w[p] * m[p] if p + 1 < end else none)
+    found = [m, l]
+    if around:
+        sides = [none] * end
+        if end:
+            sides[0] = sides[0] + w[-1]
+            sides[-1] = sides[-1] + w[end - 1]
+        q = _substitute(m, l, sides)
+        pulled = sum((c * x for c, x in zip(sides, q, strict=True)), start=none) if end else 2 * w[0]
+        m.append(_reciprocal(d[-1] - pulled, d[-1]))
+        l.append(none)
+        found.append([*q, none])
+    return torch.stack([torch.stack(part).movedim(0, axis + 1) for part in found], 1)
+
+
+def _reciprocal(pivot: Tensor, diagonal: Tensor) -> Tensor:
+    there = pivot > _NOTHING * torch.finfo(pivot.dtype).eps * diagonal
+    return torch.where(there, 1 / torch.where(there, pivot, 1), 0)
+
+
+def _substitute(m: list[Tensor], l: list[Tensor], r: list[Tensor]) -> list[Tensor]:  # noqa: E741
+    y = list(r)
+    for p in range(1, len(y)):
+        y[p] = y[p] + l[p - 1] * y[p - 1]
+    for p in reversed(range(len(y))):
+        y[p] = m[p] * y[p] + (l[p] * y[p + 1] if p + 1 < len(y) else 0)
+    return y
+
+
+def _solve_reference(factors: Tensor, r: Tensor, axis: int) -> Tensor:
+    parts = [list(part[:, None].movedim(axis + 2, 0)) for part in factors.unbind(1)]
+    m, l, rows = parts[0], parts[1], list(r.movedim(axis + 2, 0))  # noqa: E741
+    if len(parts) == 2:
+        return torch.stack(_substitute(m, l, rows)).movedim(0, axis + 2)
+    q = parts[2]
+    last = m[-1] * sum((x * y for x, y in zip(q[:-1], rows[:-1], strict=True)), start=rows[-1])
+    u = [y + x * last for x, y in zip(q[:-1], _substitute(m[:-1], l[:-1], rows[:-1]), strict=True)]
+    return torch.stack([*u, last]).movedim(0, axis + 2)
+
+
+def _solve_backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+    factors, r, axis = saved_arguments(ctx)
+    of_r = line_solve(factors, g, axis) if ctx.needs_input_grad[1] else None
+    of_factors = None
+    if ctx.needs_input_grad[0]:
+        of_factors = vector_jacobian(_solve_reference, (factors, r, axis), (True, False, False), (g,))[0]
+    return of_factors, of_r, None
+
+
+def _solve_inplace_reference(r: Tensor, factors: Tensor, axis: int) -> None:
+    r.copy_(_solve_reference(factors, r, axis))
+
+
+_factors = Kernel(
+    "line_factors",
+    "(Tensor diagonal, Tensor link, SymInt axis, bool around) -> Tensor",
+    _factors_reference,
+    cpu=Path("cpu.lines:line_factors", "one pass over memory", needs="numba"),
+)
+_solve = Kernel(
+    "line_solve",
+    "(Tensor factors, Tensor r, SymInt axis) -> Tensor",
+    _solve_reference,
+    cpu=Path("cpu.lines:line_solve", "there and back in the cache, several lines at once", needs="numba"),
+    backward=_solve_backward,
+)
+_solve_inplace = Kernel(
+    "line_solve_",
+    "(Tensor(a!) r, Tensor factors, SymInt axis) -> ()",
+    _solve_inplace_reference,
+    cpu=Path("cpu.lines:line_solve_", "the same in place", needs="numba"),
+)
