@@ -467,7 +467,9 @@ def _run(
     # a system with a NaN in b must not keep the others from their answers, and 0 / 0 is no residual
     unreachable = bad if lost is None else bad | (lost > goal)
     reach = torch.where(unreachable, math.inf, reach)
-    ended = iterate(start, system, torch.where(bad[:, None], 0.0, flat), x, reach, maxiter, x0 is not None)
+    if bool(bad.any()):
+        flat = torch.where(bad[:, None], 0.0, flat)
+    ended = iterate(start, system, flat, x, reach, maxiter, x0 is not None)
     true = ended.residual if lost is None else (ended.residual.square() + lost.square()).sqrt()
     scale = torch.where(empty | bad, 1.0, size)
     status = ended.status.masked_fill(unreachable & ~bad, int(Outcome.INCONSISTENT))

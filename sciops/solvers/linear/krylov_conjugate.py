@@ -21,7 +21,8 @@ class ConjugateGradients(Run):
 
     def __init__(self, system: System, x: Tensor, r: Tensor, status: Tensor, goal: Tensor, room: int) -> None:
         super().__init__(system, x, r, status)
-        self.p = torch.zeros_like(r)
+        # fresh memory for the product would cost as much as the product itself
+        self.p, self.kept = torch.zeros_like(r), torch.empty_like(r)
         self.rz = torch.ones(len(r), dtype=torch.float64, device=r.device)
         self.rr: Tensor | None = None
         self.curvature = self.rz
@@ -35,7 +36,7 @@ class ConjugateGradients(Run):
             self._check(z, self.first)
         # without M, <r, z> is the <r, r> of the step before
         self.rz = krylov.cg_direction_(self.p, z, r, self.rz, self.status, self.rr if system.M is None else None)
-        self.image, pAp = system.apply_dot(self.p)
+        self.image, pAp = system.apply_dot(self.p, self.kept)
         moving = self.status == 0
         self.rr, pAp = krylov.cg_update_(self.x, r, self.p, self.image, self.rz, self.status, pAp)
         self.curvature = torch.where(moving, pAp, self.curvature)
