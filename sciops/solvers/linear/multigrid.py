@@ -320,7 +320,8 @@ class Multigrid:
     def _set_up(self, diagonal: Tensor, coupling: Tensor, dtype: torch.dtype | None, kept: int) -> None:
         largest = diagonal.amax()
         smallest = diagonal.amin()
-        if not bool(largest > 0) or not bool(smallest > 0) or not bool(coupling.isfinite().all()):
+        finite = bool(torch.stack(torch.aminmax(coupling)).isfinite().all())  # without an array of truths
+        if not bool(largest > 0) or not bool(smallest > 0) or not finite:
             raise InputError(
                 f"the diagonal of A reaches from {float(smallest):g} to {float(largest):g}: multigrid needs one that "
                 f"is positive and finite everywhere"
@@ -347,18 +348,26 @@ class Multigrid:
             diagonal, coupling = coarse
         self.coarsest = CoarseSolve(diagonal, coupling, kept)
         self._last = tuple(diagonal.shape[1:])
+        self._kept: Tensor | None = None
 
     def __call__(self, r: Float[Tensor, "batch rhs *space"]) -> Float[Tensor, "batch rhs *space"]:
         """M r, in the precision of the cycle."""
         with torch.no_grad():
-            size = float(r.abs().amax()) if r.numel() else 0.0
+            size = max(abs(float(end)) for end in torch.aminmax(r)) if r.numel() else 0.0
             if not 0 < size < math.inf:
                 return torch.zeros_like(r, dtype=self.dtype) if size == 0 else r.to(self.dtype) * math.nan
             # what leaves the range of single precision is brought to one
             unit = 1.0 if 1e-12 < size < 1e12 else size
-            b = (r if unit == 1.0 else r / unit).to(self.dtype).contiguous()
+            r = r if unit == 1.0 else r / unit
+            b = r.contiguous() if self.dtype == r.dtype else self._rounded(r)
             u = cycle(self.levels, self.coarsest, b, self.turns)
-            return u * (unit / self._scale) if self.dtype == r.dtype else u.to(r.dtype) * (unit / self._scale)
+            return u * (unit / self._scale) if self.dtype == r.dtype else u.to(r.dtype).mul_(unit / self._scale)
+
+    def _rounded(self, r: Tensor) -> Tensor:
+        """r in the precision of the cycle, in memory that is kept as the levels keep theirs."""
+        if self._kept is None or self._kept.shape != r.shape:
+            self._kept = torch.empty(r.shape, dtype=self.dtype, device=r.device)
+        return self._kept.copy_(r)
 
     def __repr__(self) -> str:
         sizes = [tuple(level.diagonal.shape[1:]) for level in self.levels] + [self._last]
@@ -387,8 +396,8 @@ def _largest_eigenvalue(diagonal: Tensor, coupling: Tensor, steps: int = 10) -> 
     gershgorin = float((1 + around / diagonal).amax())
     if gershgorin <= 2 * (1 + 1e-5):
         return gershgorin  # couplings of one sign: sharp
-    start = torch.randn(ones.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    r, D = start.to(ones).flatten(1), diagonal.flatten(1)
+    start = torch.randn(ones[:1].shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    r, D = start.to(ones).flatten(1).repeat(len(ones), 1), diagonal.flatten(1)
     old, status = torch.zeros_like(r), torch.zeros(len(r), dtype=torch.int32, device=r.device)
     scalars = minres_start(dot(r, r / D).sqrt())
     alphas, betas = [], []
