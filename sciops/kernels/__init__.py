@@ -67,6 +67,7 @@ from sciops.kernels.spectral import spectral_convolution
 from sciops.kernels.stencil import (
     diffusion_apply,
     diffusion_apply_dot,
+    diffusion_apply_dot_,
     diffusion_residual,
     stencil_adjoint,
     stencil_apply,
@@ -138,6 +139,7 @@ __all__ = [
     "dense_solve",
     "diffusion_apply",
     "diffusion_apply_dot",
+    "diffusion_apply_dot_",
     "diffusion_operator",
     "diffusion_residual",
     "dot",

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sciops.errors import InputError, did_you_mean
+from sciops.kernels.dispatch import Kernel, Path
 from sciops.kernels.stencil import require_cells
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 Side = str | float
 _NAMES = ("dirichlet", "neumann", "periodic")
+PERIODIC = -1.0  # beside Robin's alpha, which is at least 0
 
 
 def diffusion_operator(
@@ -81,26 +83,18 @@ def diffusion_operator(
     require_cells(shape[1:])
     if isinstance(reaction, Tensor) and reaction.shape != shape:
         raise InputError(f"the reaction has shape {tuple(reaction.shape)}, expected {shape} as the coefficient has")
-    sides = _sides(boundary, d)
-    faces, total = [], None
-    for a, (h, (lower, upper)) in enumerate(zip(spacing, sides, strict=True)):
-        c = k[:, a] if anisotropic else k
-        axis = a + 1
-        n = c.shape[axis]
-        w = _harmonic_mean(c, c.roll(-1, axis)) / h**2
-        part: Tensor
-        if lower == "periodic":
-            part = w + w.roll(1, axis)
-        else:
-            inner = w.narrow(axis, 0, n - 1)
-            none = torch.zeros_like(w.narrow(axis, 0, 1))
-            first, last = _outer(c.narrow(axis, 0, 1), h, lower), _outer(c.narrow(axis, n - 1, 1), h, upper)
-            w = torch.cat([inner, none], axis)
-            part = torch.cat([inner, last], axis) + torch.cat([first, inner], axis)
-        faces.append(w)
-        total = part if total is None else total + part
-    assert total is not None
-    return total if reaction is None else total + reaction, torch.stack(faces, 1)
+    held = reaction if isinstance(reaction, Tensor) else None
+    constant = 0.0 if reaction is None or held is not None else float(reaction)  # type: ignore[arg-type]
+    diagonal, coupling = _operator(
+        k, None if held is None else held.to(k.dtype), [float(h) for h in spacing], _numbers(boundary, d), constant
+    )
+    return diagonal, coupling
+
+
+def _numbers(boundary: Side | Sequence[Side | Sequence[Side]], d: int) -> list[float]:
+    """Robin's alpha of each side, lower and upper in turn: infinity for Dirichlet, 0 for Neumann, -1 for periodic."""
+    named = {"dirichlet": math.inf, "neumann": 0.0, "periodic": PERIODIC}
+    return [named[side] if isinstance(side, str) else float(side) for sides in _sides(boundary, d) for side in sides]
 
 
 def _sides(boundary: Side | Sequence[Side | Sequence[Side]], d: int) -> list[tuple[Side, Side]]:
@@ -127,6 +121,29 @@ def _sides(boundary: Side | Sequence[Side | Sequence[Side]], d: int) -> list[tup
     return found
 
 
+def _operator_reference(
+    k: Tensor, reaction: Tensor | None, spacing: Sequence[float], sides: Sequence[float], constant: float
+) -> tuple[Tensor, Tensor]:
+    d = len(spacing)
+    anisotropic = k.ndim == d + 2
+    faces: list[Tensor] = []
+    total = torch.full_like(k[:, 0] if anisotropic else k, constant) if reaction is None else reaction + constant
+    for a, h in enumerate(spacing):
+        c = k[:, a] if anisotropic else k
+        axis, n = a + 1, c.shape[a + 1]
+        lower, upper = sides[2 * a : 2 * a + 2]
+        first, last = c.narrow(axis, 0, 1), c.narrow(axis, n - 1, 1)
+        inner = _harmonic_mean(c.narrow(axis, 0, n - 1), c.narrow(axis, 1, n - 1)) / h**2
+        if lower == PERIODIC:
+            closing = _harmonic_mean(last, first) / h**2
+            below, above = closing, closing
+        else:
+            closing, below, above = torch.zeros_like(last), _outer(first, h, lower), _outer(last, h, upper)
+        faces.append(torch.cat([inner, closing], axis))
+        total = total + torch.cat([below, inner], axis) + torch.cat([inner, above], axis)
+    return total, torch.stack(faces, 1)
+
+
 def _harmonic_mean(a: Tensor, b: Tensor) -> Tensor:
     total = a + b
     # between two cells without flow: zero, and no division by it in the derivative either
@@ -134,10 +151,18 @@ def _harmonic_mean(a: Tensor, b: Tensor) -> Tensor:
     return torch.where(open_, 2 * a * b / torch.where(open_, total, 1), 0)
 
 
-def _outer(k: Tensor, h: float, side: Side) -> Tensor:
-    if side == "neumann":
+def _outer(k: Tensor, h: float, alpha: float) -> Tensor:
+    if alpha == 0:
         return torch.zeros_like(k)
     conductance = 2 * k / h
-    if side in ("dirichlet", math.inf):
+    if alpha == math.inf:
         return conductance / h
-    return _harmonic_mean(conductance, torch.full_like(k, float(side))) / (2 * h)
+    return _harmonic_mean(conductance, torch.full_like(k, alpha)) / (2 * h)
+
+
+_operator = Kernel(
+    "diffusion_operator",
+    "(Tensor k, Tensor? reaction, float[] spacing, float[] sides, float constant) -> (Tensor, Tensor)",
+    _operator_reference,
+    cpu=Path("cpu.diffusion:diffusion_operator", "one pass over memory, no array of faces besides", needs="numba"),
+)

@@ -32,6 +32,7 @@ from torch import Tensor
 
 from sciops.errors import InputError, did_you_mean
 from sciops.kernels.dispatch import ALL_FLOATS, Kernel, Path, saved_arguments
+from sciops.kernels.systems import in_place, require_writable
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -147,6 +148,20 @@ def diffusion_apply_dot(
     require_operator(diagonal, coupling, u)
     y, energy = _apply_dot(diagonal, coupling, u)
     return y, energy
+
+
+def diffusion_apply_dot_(
+    y: Float[Tensor, "batch rhs *space"],
+    diagonal: Float[Tensor, " batch *space"],
+    coupling: Float[Tensor, "batch link *space"],
+    u: Float[Tensor, "batch rhs *space"],
+) -> Float[Tensor, "batch rhs"]:
+    """:func:`diffusion_apply_dot` written into y, which is contiguous and not u; returns the energy."""
+    require_operator(diagonal, coupling, u)
+    require_shape("result", y, u.shape)
+    require_writable(y=y)
+    energy: Tensor = _apply_dot_inplace(y, diagonal.contiguous(), coupling.contiguous(), u.contiguous())
+    return energy
 
 
 def stencil_apply(
@@ -475,6 +490,12 @@ _apply_dot = Kernel(
     _apply_dot_reference,
     **_paths("diffusion_apply_dot", "one pass over memory instead of eleven"),
     backward=_apply_dot_backward,
+)
+_apply_dot_inplace = Kernel(
+    "diffusion_apply_dot_",
+    "(Tensor(a!) y, Tensor diagonal, Tensor coupling, Tensor u) -> Tensor",
+    in_place(lambda y, *args: _apply_dot_reference(*args), {0: 0}),
+    **_paths("diffusion_apply_dot_", "the same into memory that is kept"),
 )
 _slopes = Kernel(
     "diffusion_slopes",

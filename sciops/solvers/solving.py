@@ -32,8 +32,8 @@ _SMALL = 20_000  # unknowns up to which the sparse direct solver of an unstructu
 methods: Registry[Callable[..., Solution]] = Registry("method")
 """What ``solve(method=...)`` may name."""
 
-for _method in (krylov.cg, krylov.fcg, krylov.minres, krylov.gmres, krylov.fgmres, krylov.bicgstab, krylov.refine):
-    methods.register(_method.__name__)(_method)
+for _name in ("cg", "block_cg", "fcg", "minres", "gmres", "fgmres", "bicgstab", "refine"):
+    methods.register(_name)(getattr(krylov, _name))
 
 
 class Choice(NamedTuple):
@@ -74,7 +74,7 @@ def solve(
     problem
         A LinearProblem or Darcy.
     method
-        "cg", "fcg", "minres", "gmres", "fgmres", "bicgstab" or "refine"; None picks.
+        "cg", "block_cg", "fcg", "minres", "gmres", "fgmres", "bicgstab" or "refine"; None picks.
     guess
         Where to start: a tensor, a Field, or what predicts one, such as a Surrogate trained on permeabilities; for a
         Darcy problem whose permeability is a Field, it gets that as a data set, and its first output is taken, on

@@ -15,7 +15,7 @@ from sciops.data import Grid
 from sciops.kernels.stencil import diffusion_apply
 from sciops.solvers.linear import Diffusion, Helmholtz, LinearOperator, MatrixFree, Sparse
 
-SYMMETRIC = ("cg", "fcg", "minres", "gmres", "fgmres", "bicgstab")
+SYMMETRIC = ("cg", "block_cg", "fcg", "minres", "gmres", "fgmres", "bicgstab")
 ANY = ("gmres", "fgmres", "bicgstab")
 
 

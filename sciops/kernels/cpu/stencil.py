@@ -19,15 +19,24 @@ _LEAST = 1 << 15  # cells below which a second thread costs more than it gives
 
 
 def diffusion_apply(diagonal: Tensor, coupling: Tensor, u: Tensor) -> Tensor:
-    return _diffusion(diagonal, coupling, u, u, 0, 1, False)[0]
+    y = torch.empty_like(u)
+    _diffusion(y, diagonal, coupling, u, u, 0, 1, False)
+    return y
 
 
 def diffusion_residual(diagonal: Tensor, coupling: Tensor, u: Tensor, b: Tensor) -> Tensor:
-    return _diffusion(diagonal, coupling, u, b, 1, -1, False)[0]
+    r = torch.empty_like(u)
+    _diffusion(r, diagonal, coupling, u, b, 1, -1, False)
+    return r
 
 
 def diffusion_apply_dot(diagonal: Tensor, coupling: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-    return _diffusion(diagonal, coupling, u, u, 0, 1, True)
+    y = torch.empty_like(u)
+    return y, diffusion_apply_dot_(y, diagonal, coupling, u)
+
+
+def diffusion_apply_dot_(y: Tensor, diagonal: Tensor, coupling: Tensor, u: Tensor) -> Tensor:
+    return _diffusion(y, diagonal, coupling, u, u, 0, 1, True)
 
 
 def diffusion_slopes(g: Tensor, u: Tensor, shared: bool, links: int) -> tuple[Tensor, Tensor]:
@@ -39,10 +48,11 @@ def diffusion_slopes(g: Tensor, u: Tensor, shared: bool, links: int) -> tuple[Te
 
 
 def _diffusion(
-    diagonal: Tensor, coupling: Tensor, u: Tensor, b: Tensor, of_b: int, of_u: int, dot: bool
-) -> tuple[Tensor, Tensor]:
+    y: Tensor, diagonal: Tensor, coupling: Tensor, u: Tensor, b: Tensor, of_b: int, of_u: int, dot: bool
+) -> Tensor:
+    """y = of_b b + of_u A u; returns the energy of u where asked for."""
     d = u.ndim - 2
-    y, x = torch.empty_like(u), as_rows(u, d)
+    x = as_rows(u, d)
     signs = np.array([of_b, of_u], dtype=x.dtype)
     energy = np.zeros((*x.shape[:2], x.shape[2] if dot else 0))
     run = _apply_together if is_large(u) else _apply
@@ -56,7 +66,7 @@ def _diffusion(
         signs,
         energy,
     )
-    return y, torch.from_numpy(energy.sum(-1)).to(u.dtype)
+    return torch.from_numpy(energy.sum(-1)).to(u.dtype)
 
 
 def as_rows(tensor: Tensor, d: int) -> np.ndarray:

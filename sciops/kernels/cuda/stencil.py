@@ -23,24 +23,33 @@ BLOCK = 512
 
 
 def diffusion_apply(diagonal: Tensor, coupling: Tensor, u: Tensor) -> Tensor:
-    return _diffusion(diagonal, coupling, u, u, 0)[0]
+    y = torch.empty_like(u)
+    _diffusion(y, diagonal, coupling, u, u, 0)
+    return y
 
 
 def diffusion_residual(diagonal: Tensor, coupling: Tensor, u: Tensor, b: Tensor) -> Tensor:
-    return _diffusion(diagonal, coupling, u, b, 1)[0]
+    r = torch.empty_like(u)
+    _diffusion(r, diagonal, coupling, u, b, 1)
+    return r
 
 
 def diffusion_apply_dot(diagonal: Tensor, coupling: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-    y, parts = _diffusion(diagonal, coupling, u, u, 2)
-    return y, parts.sum(-1, dtype=torch.float64).view(u.shape[:2]).to(u.dtype)
+    y = torch.empty_like(u)
+    return y, diffusion_apply_dot_(y, diagonal, coupling, u)
 
 
-def _diffusion(diagonal: Tensor, coupling: Tensor, u: Tensor, b: Tensor, mode: int) -> tuple[Tensor, Tensor]:
-    y, g = torch.empty_like(u), Grid(u, diagonal)
+def diffusion_apply_dot_(y: Tensor, diagonal: Tensor, coupling: Tensor, u: Tensor) -> Tensor:
+    parts = _diffusion(y, diagonal, coupling, u, u, 2)
+    return parts.sum(-1, dtype=torch.float64).view(u.shape[:2]).to(u.dtype)
+
+
+def _diffusion(y: Tensor, diagonal: Tensor, coupling: Tensor, u: Tensor, b: Tensor, mode: int) -> Tensor:
+    g = Grid(u, diagonal)
     parts = u.new_empty(g.fields, g.blocks, dtype=torch.float64 if g.double else torch.float32)
     constants = dict(MODE=mode, LINKS=coupling.shape[1], **g.constants)
     launch(_apply, g.programs, diagonal, coupling, u, b, y, parts, *g.sizes, **constants)
-    return y, parts
+    return parts
 
 
 def diffusion_slopes(g: Tensor, u: Tensor, shared: bool, links: int) -> tuple[Tensor, Tensor]:

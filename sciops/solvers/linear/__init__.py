@@ -7,7 +7,7 @@ from sciops.solvers.linear.elasticity import Elasticity
 from sciops.solvers.linear.fast import FastDiffusion, fast_solver
 from sciops.solvers.linear.incomplete import IncompleteCholesky
 from sciops.solvers.linear.jacobi import Jacobi
-from sciops.solvers.linear.krylov import bicgstab, cg, fcg, fgmres, gmres, minres, refine
+from sciops.solvers.linear.krylov import bicgstab, block_cg, cg, fcg, fgmres, gmres, minres, refine
 from sciops.solvers.linear.matrixfree import MatrixFree
 from sciops.solvers.linear.multigrid import Multigrid, full_multigrid
 from sciops.solvers.linear.operator import LinearOperator
@@ -44,6 +44,7 @@ __all__ = [
     "SparseLU",
     "as_preconditioner",
     "bicgstab",
+    "block_cg",
     "cg",
     "fast_solver",
     "fcg",

@@ -18,7 +18,7 @@ from sciops.data.domains.domain import Grid
 from sciops.data.domains.field import Field
 from sciops.errors import DomainError, InputError
 from sciops.kernels.diffusion import Side, diffusion_operator
-from sciops.kernels.stencil import diffusion_apply, diffusion_apply_dot, diffusion_residual
+from sciops.kernels.stencil import diffusion_apply, diffusion_apply_dot, diffusion_apply_dot_, diffusion_residual
 from sciops.solvers.linear.operator import DTYPES, LinearOperator
 from sciops.solvers.linear.walls import boundary_sides, boundary_source, walls
 
@@ -132,8 +132,10 @@ class Diffusion(LinearOperator):
     def apply(self, u: Tensor) -> Tensor:
         return diffusion_apply(self.stencil_diagonal, self.coupling, u.contiguous())
 
-    def apply_dot(self, u: Tensor) -> tuple[Tensor, Tensor | None]:
-        return diffusion_apply_dot(self.stencil_diagonal, self.coupling, u.contiguous())
+    def apply_dot(self, u: Tensor, out: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        if out is None:
+            return diffusion_apply_dot(self.stencil_diagonal, self.coupling, u.contiguous())
+        return out, diffusion_apply_dot_(out, self.stencil_diagonal, self.coupling, u.contiguous())
 
     def residual(self, u: Tensor, b: Tensor) -> Tensor:
         return diffusion_residual(self.stencil_diagonal, self.coupling, u.contiguous(), b.contiguous())

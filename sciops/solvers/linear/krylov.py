@@ -1,4 +1,4 @@
-"""Krylov methods: `cg`, `fcg`, `minres`, `gmres`, `fgmres`, `bicgstab`, and `refine` for direct solvers.
+"""Krylov methods: `cg`, `block_cg`, `fcg`, `minres`, `gmres`, `fgmres`, `bicgstab`, and `refine` for direct solvers.
 
 All take many systems at once (a batch of operators, several right-hand sides), stop by the true residual of each, and
 are differentiable in b and in the tensors of A, to any order, by :mod:`sciops.solvers.linear.implicit`.
@@ -17,6 +17,7 @@ from torch import Tensor
 from sciops.errors import InputError, SolverError
 from sciops.solvers.linear.implicit import implicit
 from sciops.solvers.linear.krylov_bicgstab import StabilizedBiconjugateGradients
+from sciops.solvers.linear.krylov_block import BlockConjugateGradients
 from sciops.solvers.linear.krylov_conjugate import ConjugateGradients, FlexibleConjugateGradients
 from sciops.solvers.linear.krylov_driver import Ended, describe, iterate
 from sciops.solvers.linear.krylov_minimal import GeneralizedMinimalResidual, MinimalResidual
@@ -95,6 +96,63 @@ def cg(
     """
     _require_symmetric("cg", A)
     return _solve("cg", ConjugateGradients, A, b, M, x0, rtol, atol, maxiter, raise_on_failure, definite=True)
+
+
+def block_cg(
+    A: LinearOperator,
+    b: Float[Tensor, "*lead *space"],
+    *,
+    M: Any = None,
+    x0: Tensor | None = None,
+    rtol: float = 1e-6,
+    atol: float = 0.0,
+    maxiter: int | None = None,
+    raise_on_failure: bool = True,
+) -> Solution:
+    """Solve A x = b for several right-hand sides of a symmetric positive definite A, by block conjugate gradients.
+
+    It takes fewer iterations than :func:`cg`, and more work in each: an answer is sought in the Krylov spaces of all
+    right-hand sides of its operator, and s of them converge as if the s - 1 smallest eigenvalues were not there.
+    Right-hand sides may depend on each other. A break-down of an operator ends all its systems.
+
+    Parameters
+    ----------
+    A, b, M, x0, rtol, atol, maxiter, raise_on_failure
+        As of :func:`cg`.
+
+    Returns
+    -------
+    Solution
+        As of :func:`cg`.
+
+    Raises
+    ------
+    SolverError, InputError
+        As of :func:`cg`.
+
+    Notes
+    -----
+    An iteration takes one product with A and one with M for each right-hand side, and 16 n s^2 operations for s of
+    them: worth its time where the products cost much and the iterations are many.
+
+    References
+    ----------
+    D. P. O'Leary, "The block conjugate gradient algorithm and related methods", 1980. A. A. Dubrulle, "Retooling the
+    method of block conjugate gradients", 2001. H. Ji and Y. Li, "A breakdown-free block conjugate gradient method",
+    2017.
+
+    Examples
+    --------
+    >>> from sciops.solvers.linear import Diffusion
+    >>> A = Diffusion(torch.ones(64, dtype=torch.float64), grid=1 / 64)
+    >>> b = torch.randn(8, 64, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    >>> bool(block_cg(A, b).iterations.max() < cg(A, b).iterations.min() / 4)
+    True
+    """
+    _require_symmetric("block_cg", A)
+    return _solve(
+        "block_cg", BlockConjugateGradients, A, b, M, x0, rtol, atol, maxiter, raise_on_failure, definite=True
+    )
 
 
 def fcg(
@@ -469,7 +527,9 @@ def _run(
     # a system with a NaN in b must not keep the others from their answers, and 0 / 0 is no residual
     unreachable = bad if lost is None else bad | (lost > goal)
     reach = torch.where(unreachable, math.inf, reach)
-    ended = iterate(start, system, torch.where(bad[:, None], 0.0, flat), x, reach, maxiter, x0 is not None)
+    if bool(bad.any()):
+        flat = torch.where(bad[:, None], 0.0, flat)
+    ended = iterate(start, system, flat, x, reach, maxiter, x0 is not None)
     true = ended.residual if lost is None else (ended.residual.square() + lost.square()).sqrt()
     scale = torch.where(empty | bad, 1.0, size)
     status = ended.status.masked_fill(unreachable & ~bad, int(Outcome.INCONSISTENT))

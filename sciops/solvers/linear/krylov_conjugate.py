@@ -21,7 +21,8 @@ class ConjugateGradients(Run):
 
     def __init__(self, system: System, x: Tensor, r: Tensor, status: Tensor, goal: Tensor, room: int) -> None:
         super().__init__(system, x, r, status)
-        self.p = torch.zeros_like(r)
+        # fresh memory for the product would cost as much as the product itself
+        self.p, self.kept = torch.zeros_like(r), torch.empty_like(r)
         self.rz = torch.ones(len(r), dtype=torch.float64, device=r.device)
         self.rr: Tensor | None = None
         self.curvature = self.rz
@@ -32,26 +33,16 @@ class ConjugateGradients(Run):
         system, r = self.system, self.r
         z = self.answer = system.precondition(r)
         if self.steps == 1 and self.first is not None:
-            self._check(z, self.first)
+            self.asymmetry = mark_asymmetry(self.status, z, self.first, r)
+            self.first = None
         # without M, <r, z> is the <r, r> of the step before
         self.rz = krylov.cg_direction_(self.p, z, r, self.rz, self.status, self.rr if system.M is None else None)
-        self.image, pAp = system.apply_dot(self.p)
+        self.image, pAp = system.apply_dot(self.p, self.kept)
         moving = self.status == 0
         self.rr, pAp = krylov.cg_update_(self.x, r, self.p, self.image, self.rz, self.status, pAp)
         self.curvature = torch.where(moving, pAp, self.curvature)
         self.steps += 1
         return self.rr.sqrt()
-
-    def _check(self, z: Tensor, first: Tensor) -> None:
-        """<M r_1, r_0> = <r_1, M r_0>, and r_1 is orthogonal to M r_0, the first direction: 0 for a symmetric M."""
-        z = z.to(first.dtype)
-        size, before = norm(z), norm(first)
-        share = krylov.dot(z, first).abs() / (size * before).clamp_min(torch.finfo(torch.float64).tiny)
-        far = norm(self.r) < FALLEN[self.answer.dtype] * before
-        wrong = (self.status == 0) & ~far & (share > ASYMMETRY[self.answer.dtype])
-        self.asymmetry = torch.where(wrong, share, self.asymmetry)
-        self.status.masked_fill_(wrong, int(Outcome.NONSYMMETRIC_PRECONDITIONER))
-        self.first = None
 
     def evidence(self) -> dict[Outcome, Tensor]:
         return {
@@ -86,3 +77,17 @@ class FlexibleConjugateGradients(Run):
 
     def evidence(self) -> dict[Outcome, Tensor]:
         return {Outcome.INDEFINITE_OPERATOR: self.curvature}
+
+
+def mark_asymmetry(status: Tensor, z: Tensor, first: Tensor, r: Tensor) -> Tensor:
+    """Mark systems whose M is not symmetric, by z = M r_1 and the residuals r_0 and r_1; by how much, 0 for others.
+
+    <M r_1, r_0> = <r_1, M r_0>, and r_1 is orthogonal to M r_0, the first direction: 0 for a symmetric M.
+    """
+    wide = z.to(first.dtype)
+    size, before = norm(wide), norm(first)
+    share = krylov.dot(wide, first).abs() / (size * before).clamp_min(torch.finfo(torch.float64).tiny)
+    far = norm(r) < FALLEN[z.dtype] * before
+    wrong = (status == 0) & ~far & (share > ASYMMETRY[z.dtype])
+    status.masked_fill_(wrong, int(Outcome.NONSYMMETRIC_PRECONDITIONER))
+    return torch.where(wrong, share, 0.0)

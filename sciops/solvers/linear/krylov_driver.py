@@ -56,7 +56,7 @@ def iterate(
     )
     look = _LOOK.get(b.device.type, _LOOK_ELSEWHERE)
     while taken < maxiter and bool((status == 0).any()):
-        before, ran, back = size, status == 0, x.clone()
+        before, ran, back = size, status == 0, x.clone() if guessed or taken else None
         run = start(system, x, r, status, goal, maxiter - taken)
         for step in range(min(run.length or maxiter, maxiter - taken)):
             moving = status == 0
@@ -78,7 +78,7 @@ def iterate(
         # an iterate that went astray is no answer: what the run began with is better
         astray = ran & ~(size <= _ASTRAY * before)
         if bool(astray.any()):
-            x.copy_(torch.where(astray[:, None], back, x))
+            x.copy_(torch.where(astray[:, None], 0.0 if back is None else back, x))
             size = torch.where(astray, before, size)
             status.masked_fill_(astray & (status == 0), int(Outcome.STAGNATED))
     status.masked_fill_(status == 0, int(Outcome.MAXITER))

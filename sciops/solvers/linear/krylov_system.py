@@ -34,10 +34,10 @@ class System:
         self.applied += 1
         return self.A.apply(self.field(v)).reshape(v.shape)
 
-    def apply_dot(self, v: Vectors) -> tuple[Vectors, Float[Tensor, " system"] | None]:
-        """A v, and <v, A v> where it comes free."""
+    def apply_dot(self, v: Vectors, out: Vectors | None = None) -> tuple[Vectors, Float[Tensor, " system"] | None]:
+        """A v, and <v, A v> where it comes free; A v may stand in `out`, memory that is kept."""
         self.applied += 1
-        image, energy = self.A.apply_dot(self.field(v))
+        image, energy = self.A.apply_dot(self.field(v), None if out is None else self.field(out))
         return image.reshape(v.shape), None if energy is None else energy.reshape(-1)
 
     def residual(self, x: Vectors, b: Vectors) -> Vectors:

@@ -202,6 +202,7 @@ class Cycle:
         dtype: torch.dtype,
     ) -> None:
         self.levels, self.coarsest, self.turns, self.dtype, self._scale = levels, coarsest, turns, dtype, scale
+        self._kept: Tensor | None = None
 
     def __call__(self, r: Float[Tensor, "batch rhs *space"]) -> Float[Tensor, "batch rhs *space"]:
         """M r, in the precision of the cycle."""
@@ -210,13 +211,20 @@ class Cycle:
     def _scaled(self, r: Tensor, approximate: Callable[[Tensor], Tensor]) -> Tensor:
         """What the levels make of r, whatever its units."""
         with torch.no_grad():
-            size = float(r.abs().amax()) if r.numel() else 0.0
+            size = max(abs(float(end)) for end in torch.aminmax(r)) if r.numel() else 0.0
             if not 0 < size < math.inf:
                 return torch.zeros_like(r, dtype=self.dtype) if size == 0 else r.to(self.dtype) * math.nan
             # what leaves the range of single precision is brought to one
             unit = 1.0 if 1e-12 < size < 1e12 else size
-            u = approximate((r if unit == 1.0 else r / unit).to(self.dtype).contiguous())
-            return u * (unit / self._scale) if self.dtype == r.dtype else u.to(r.dtype) * (unit / self._scale)
+            r = r if unit == 1.0 else r / unit
+            u = approximate(r.contiguous() if self.dtype == r.dtype else self._rounded(r))
+            return u * (unit / self._scale) if self.dtype == r.dtype else u.to(r.dtype).mul_(unit / self._scale)
+
+    def _rounded(self, r: Tensor) -> Tensor:
+        """r in the precision of the cycle, in memory that is kept as the levels keep theirs."""
+        if self._kept is None or self._kept.shape != r.shape:
+            self._kept = torch.empty(r.shape, dtype=self.dtype, device=r.device)
+        return self._kept.copy_(r)
 
 
 def precisions(diagonal: Tensor, coupling: Tensor) -> tuple[torch.dtype, torch.dtype]:
@@ -343,7 +351,8 @@ class Multigrid(Cycle):
     def _set_up(self, diagonal: Tensor, coupling: Tensor, dtype: torch.dtype | None, zeros: int) -> None:
         largest = diagonal.amax()
         smallest = diagonal.amin()
-        if not bool(largest > 0) or not bool(smallest > 0) or not bool(coupling.isfinite().all()):
+        finite = bool(torch.stack(torch.aminmax(coupling)).isfinite().all())  # without an array of truths
+        if not bool(largest > 0) or not bool(smallest > 0) or not finite:
             raise InputError(
                 f"the diagonal of A reaches from {float(smallest):g} to {float(largest):g}: multigrid needs one that "
                 f"is positive and finite everywhere"

@@ -77,9 +77,13 @@ class LinearOperator(abc.ABC):
         """The same operator on other tensors, in the order of `tensors`."""
 
     def apply_dot(
-        self, u: Float[Tensor, "batch rhs *space"]
+        self, u: Float[Tensor, "batch rhs *space"], out: Float[Tensor, "batch rhs *space"] | None = None
     ) -> tuple[Float[Tensor, "batch rhs *space"], Float[Tensor, "batch rhs"] | None]:
-        """A u, and <u, A u> where it comes without another pass over memory, else None."""
+        """A u, and <u, A u> where it comes without another pass over memory, else None.
+
+        A u may be `out`, memory of its shape that a solver keeps from iteration to iteration; then nothing has
+        derivatives.
+        """
         return self.apply(u), None
 
     def residual(

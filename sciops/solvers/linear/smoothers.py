@@ -220,7 +220,7 @@ def largest_eigenvalue(
     if gershgorin <= 2 * (1 + 1e-5):
         # couplings of one sign: sharp, and for lines 2 T - A is diagonally dominant too
         return gershgorin
-    start = torch.randn(ones.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    start = torch.randn(ones[:1].shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     r = start.to(ones).flatten(1)
 
     def scaled(v: Tensor) -> Tensor:

@@ -10,8 +10,8 @@ from sciops.errors import InputError, SolverError
 from sciops.solvers import linear
 from sciops.solvers.linear import Diffusion, MatrixFree, Sparse
 
-METHODS = ["cg", "fcg", "minres", "gmres", "fgmres", "bicgstab"]
-SYMMETRIC = ["cg", "fcg", "minres"]
+METHODS = ["cg", "block_cg", "fcg", "minres", "gmres", "fgmres", "bicgstab"]
+SYMMETRIC = ["cg", "block_cg", "fcg", "minres"]
 
 
 def plane(generator, n=12):
@@ -28,7 +28,7 @@ def true_residual(A, found, b):
     return (gap / b.flatten(lead).norm(dim=-1)).reshape(-1)
 
 
-@pytest.mark.parametrize("method", ["cg", "fcg"])
+@pytest.mark.parametrize("method", ["cg", "block_cg", "fcg"])
 def test_an_indefinite_operator(method, generator):
     A = Sparse(np.diag([1.0, 2.0, -3.0, 4.0]))
     with pytest.raises(SolverError, match=r"A is not positive definite: <p, A p> = -[0-9.e+-]+ at iteration .*minres"):
@@ -48,7 +48,7 @@ def test_the_error_carries_the_solution_and_the_other_systems_are_solved(generat
     assert caught.value.solution.status == found.status and "in system 2" in str(caught.value)
 
 
-@pytest.mark.parametrize("method", ["cg", "minres"])
+@pytest.mark.parametrize("method", ["cg", "block_cg", "minres"])
 def test_an_indefinite_preconditioner(method, generator):
     A = plane(generator)
     flip = torch.where(torch.rand(12, 12, generator=generator) < 0.5, -1.0, 1.0).double()
@@ -262,3 +262,24 @@ def test_the_answer_to_a_system_too_hard_for_its_precision_is_not_worse_than_the
     found = linear.cg(A, b, M="lu", rtol=1e-10, raise_on_failure=False)
     assert found.status == ("stagnated",) and "rounding alone leaves about" in found.message
     assert linear.cg(A, b, M="lu", rtol=1e-3).converged
+
+
+def test_an_operator_that_is_not_finite_leaves_the_other_blocks_alone(generator):
+    """All right-hand sides of an operator share their directions, so they fail together; other operators go on."""
+    k = torch.rand(3, 8, 8, generator=generator, dtype=torch.float64) + 0.5
+    A, b = Diffusion(k, (0.1, 0.1)), rhs(generator, 3, 4, 8, 8)
+    broken = A.rebuilt([A.stencil_diagonal.clone(), A.coupling])
+    broken.stencil_diagonal[1, 4, 4] = torch.nan
+    found = linear.block_cg(broken, b, raise_on_failure=False)
+    assert found.status == ("converged",) * 4 + ("not finite",) * 4 + ("converged",) * 4
+    assert "product with A has NaN" in found.message
+    torch.testing.assert_close(found.value[[0, 2]], linear.block_cg(A, b).value[[0, 2]])
+
+
+def test_an_indefinite_operator_ends_its_own_block_only(generator):
+    k = torch.ones(2, 8, 8, dtype=torch.float64)
+    c = torch.zeros(2, 8, 8, dtype=torch.float64)
+    c[1] = -3000.0
+    found = linear.block_cg(Diffusion(k, (0.1, 0.1), reaction=c), rhs(generator, 2, 3, 8, 8), raise_on_failure=False)
+    assert found.status == ("converged",) * 3 + ("indefinite operator",) * 3
+    assert "<p, A p> = -" in found.message

@@ -10,7 +10,7 @@ from hostile_systems import HOSTILE
 from sciops.errors import InputError, SolverError
 from sciops.solvers import linear
 
-METHODS = ["cg", "fcg", "minres", "gmres", "fgmres", "bicgstab"]
+METHODS = ["cg", "block_cg", "fcg", "minres", "gmres", "fgmres", "bicgstab"]
 
 
 @pytest.mark.parametrize("index", range(102))

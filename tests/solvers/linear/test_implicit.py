@@ -12,7 +12,7 @@ from sciops.solvers import linear
 from sciops.solvers.linear import Diffusion, MatrixFree, Sparse
 
 TIGHT = {"rtol": 1e-13, "atol": 1e-13}
-SYMMETRIC = ["cg", "fcg", "minres", "gmres", "bicgstab", "refine"]
+SYMMETRIC = ["cg", "block_cg", "fcg", "minres", "gmres", "bicgstab", "refine"]
 
 
 def both(function, inputs):

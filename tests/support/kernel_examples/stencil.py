@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from kernel_examples import Draw, Example
 
 
@@ -28,6 +30,16 @@ def apply(
         return *operator(draw, 1 if shared else batch, *space, corners=corners), *fields
 
     return make
+
+
+def into(make: Any) -> Any:
+    """The same call with memory for the result in front."""
+
+    def made(draw: Draw) -> tuple[Any, ...]:
+        diagonal, coupling, u = make(draw)
+        return torch.zeros_like(u), diagonal, coupling, u
+
+    return made
 
 
 def slopes(batch: int, rhs: int, *small: int, shared: bool, corners: bool = False) -> Any:
@@ -68,6 +80,8 @@ EXAMPLES = [
     # an inner product of fields of random sign loses digits to cancellation
     Example("diffusion_apply_dot", apply(1, 2, 3, 3), "2d"),
     Example("diffusion_apply_dot", apply(2, 1, 2, 3, 2, shared=True), "3d-shared"),
+    Example("diffusion_apply_dot_", into(apply(2, 1, 3, 3)), "2d"),
+    Example("diffusion_apply_dot_", into(apply(2, 2, 2, 3, 2, shared=True)), "3d-shared"),
     Example("diffusion_slopes", slopes(2, 1, 5, shared=True), "1d-shared"),
     Example("diffusion_slopes", slopes(2, 2, 2, 3, shared=False), "2d"),
     Example("diffusion_slopes", slopes(1, 2, 2, 3, 2, shared=False), "3d"),
