@@ -98,7 +98,7 @@ def test_multigrid_beside_the_peers(kind, n, d, rtol, take_turns, capsys):
     best = min(chosen, key=ratios.__getitem__)
     with peers.openmp_threads(2):
         pair = {name: peers.Timed(solvers[name], problem, rtol) for name in ("sciops cg, multigrid", best)}
-        rows += table("2 threads", pair, take_turns(pair, turns=9 if turn < 10 else 5, threads=2))[0]
+        rows += table("2 threads", pair, take_turns(pair, turns=9 if turn < 10 else 3, threads=2))[0]
     spread = ", ".join(f"{name[6:]} {1e3 * seconds:.0f}" for name, seconds in sorted(trial.items()))
     with capsys.disabled():
         print("\n".join([rows[0], HEADER, *rows[1:], f"AMGCL, all settings once: {spread}"]))

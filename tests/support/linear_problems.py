@@ -1,8 +1,8 @@
 """Diffusion problems that linear solvers are compared on: -div(k grad u) = f in a square or cube, u = 0 around it.
 
-Cells n^d, second-order finite volumes; f is white noise. The coefficient is constant, or made of one smooth random field,
-the same function at every resolution: "lognormal" has the contrast 1000 in all, "piecewise" jumps by 1000 where the field
-crosses its median.
+Cells n^d, second-order finite volumes; f is white noise. The coefficient is constant, or made of one smooth random
+field, the same function at every resolution: "lognormal" has the contrast 1000 in all, "piecewise" jumps by 1000 where
+the field crosses its median.
 """
 
 from __future__ import annotations
