@@ -61,6 +61,11 @@ $(BENCH_STAMP): pyproject.toml constraints.txt
 	@echo "installing sciops and the peers into $(BENCH)"
 	@$(BENCH)/bin/python -m pip --quiet --quiet install -c constraints.txt "setuptools>=77" torch==2.13.0
 	@$(BENCH)/bin/python -m pip --quiet --quiet install -c constraints.txt --no-build-isolation -e ".[test,bench]"
+	@echo "compiling AMGCL for this processor (a minute)"
+	@CPLUS_INCLUDE_PATH="$$($(BENCH)/bin/python -c 'import boost_headers; print(boost_headers.get_include())')" \
+		CXXFLAGS="-O3 -march=native" CFLAGS="-O3 -march=native" $(BENCH)/bin/python -m pip --quiet --quiet install \
+		-c constraints.txt --no-build-isolation pyamgcl > $(BENCH)/amgcl.log 2>&1 || \
+		echo "AMGCL did not compile, see $(BENCH)/amgcl.log: the tables with it are skipped" >&2
 	@touch $@
 
 # A machine with a GPU brings its own torch: these take the interpreter as it is, and the tree as it lies here.

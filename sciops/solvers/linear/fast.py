@@ -70,25 +70,27 @@ class FastDiffusion:
         axes = tuple(range(-len(A.space), 0))
         k = A.permeability.detach()
         k = k if k.ndim == len(A.space) + 2 else k[:, None]
-        means = k.mean(axes).double().expand(-1, len(A.space))
-        eigenvalues = torch.zeros(1, 1, *(1,) * len(A.space), dtype=torch.float64, device=A.device)
+        # of what is constant one value is the mean
+        means = (k[(..., *(0,) * len(axes))] if self.exact else k.mean(axes)).double().expand(-1, len(A.space))
+        c = torch.as_tensor(A.reaction, dtype=torch.float64, device=A.device).detach()
+        eigenvalues = (c.mean(axes) if c.ndim else c).view(-1, *(1,) * (1 + len(A.space)))
         for a, (pair, n, h) in enumerate(zip(A.sides, A.space, A.spacing, strict=True)):
             values = _angles(pair, n, a, last=_periodic(A.sides)[-1:] == [a]).mul(0.5).sin().square() * (4 / h**2)
             shape = [1] * (2 + len(A.space))
             shape[0], shape[2 + a] = len(means), len(values)
             eigenvalues = eigenvalues + (means[:, a, None] * values.to(A.device)).view(shape)
-        if isinstance(A.reaction, Tensor):
-            eigenvalues = eigenvalues + A.reaction.detach().double().mean(axes).view(-1, *(1,) * (1 + len(A.space)))
-        else:
-            eigenvalues = eigenvalues + A.reaction
-        largest = eigenvalues.abs().amax()
-        zero = eigenvalues.abs() <= 1e-13 * largest
-        if not self.exact and bool((eigenvalues < 0).any()):
+        low, high = (float(bound) for bound in eigenvalues.aminmax())
+        least = 1e-13 * max(-low, high)
+        if not self.exact and low < 0:
             raise InputError(
                 "the mean reaction makes the operator indefinite; a fast transform is no preconditioner then"
             )
-        self.inverse: Float[Tensor, "batch 1 *modes"] = torch.where(zero, 0.0, 1 / torch.where(zero, 1.0, eigenvalues))
-        self.inverse = self.inverse.to(A.dtype)
+        if low > least:
+            inverse = eigenvalues.reciprocal_()
+        else:
+            zero = eigenvalues.abs() <= least
+            inverse = torch.where(zero, 0.0, 1 / torch.where(zero, 1.0, eigenvalues))
+        self.inverse: Float[Tensor, "batch 1 *modes"] = inverse.to(A.dtype)
 
     def __call__(self, r: Tensor) -> Tensor:
         """The inverse applied to ``(batch, rhs, *space)``."""
