@@ -35,6 +35,7 @@ _POOLS: dict[int, Callable[..., Tensor]] = {
     2: functional.avg_pool2d,
     3: functional.avg_pool3d,
 }
+_LAYOUTS = {2: torch.channels_last, 3: torch.channels_last_3d}
 _LEVELS = ("finest", "all")
 
 
@@ -87,10 +88,14 @@ class DirectionNetwork(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch 1 *space"]) -> Float[Tensor, "batch 1 *space"]:
         """Apply the network."""
-        fine = self._through(self.before, self.first(x))
+        lifted = self.first(x)
+        if self.dimension in _LAYOUTS:  # of training, a fifth of the time
+            lifted = lifted.contiguous(memory_format=_LAYOUTS[self.dimension])
+        fine = self._through(self.before, lifted)
         y = self._through(self.coarse, _POOLS[self.dimension](fine, 2, ceil_mode=True))
+        y = functional.interpolate(y, scale_factor=2.0, mode="nearest")
         for axis, size in enumerate(x.shape[2:], start=2):
-            y = y.repeat_interleave(2, axis).narrow(axis, 0, size)
+            y = y.narrow(axis, 0, size)
         found: Tensor = self.last(self._through(self.after, fine + y))
         return found
 
@@ -104,28 +109,26 @@ class DirectionNetwork(nn.Module):
 class Cells:
     """The network on the cells of one operator: r -> |r| net(r / |r|), in units of the inverse diagonal.
 
-    Cells that are coupled to no other, obstacles among them, are the network's blind spots: it sees zeros there, and
-    the direction is r / D.
+    Cells that are coupled to no other, obstacles among them, are kept out of the network's sight; r / D solves them.
     """
 
     def __init__(self, network: nn.Module, diagonal: Tensor, inside: Tensor) -> None:
-        self.network, self.inside = network, inside[:, None]
-        self.alone = (~inside / diagonal)[:, None] if not bool(inside.all()) else None
-        axes = tuple(range(2, self.inside.ndim))
-        count = self.inside.sum(axes, keepdim=True).clamp_min(1)
-        self.axes, self.count = axes, count
-        within = torch.where(self.inside, diagonal[:, None], 0).sum(axes, keepdim=True)
-        self.unit = count / torch.where(within > 0, within, 1)
+        self.network, self.inside, self.diagonal = network, inside[:, None], diagonal[:, None]
+        self.all = bool(inside.all())
+        self.axes = tuple(range(2, self.inside.ndim))
+        self.count = self.inside.sum(self.axes, keepdim=True).clamp_min(1)
+        within = torch.where(self.inside, self.diagonal, 0).sum(self.axes, keepdim=True)
+        self.unit = self.count / torch.where(within > 0, within, 1)
 
     def __call__(self, r: Float[Tensor, "batch rhs *space"]) -> Float[Tensor, "batch rhs *space"]:
-        seen = r if self.alone is None else torch.where(self.inside, r, 0)
+        seen = r if self.all else torch.where(self.inside, r, 0)
+        largest = seen.abs().amax(self.axes, keepdim=True).clamp_min(torch.finfo(r.dtype).tiny)
+        x = (seen / largest).float()
         # the root mean square and not the norm, or fields of more cells would come in smaller
-        size = (seen.square().sum(self.axes, keepdim=True) / self.count).sqrt()
-        size = size.clamp_min(torch.finfo(r.dtype).tiny)
-        shape = r.shape
-        x = (seen / size).float().reshape(-1, 1, *shape[2:])
-        q = self.network(x).view(shape) * (size * self.unit)
-        return q if self.alone is None else torch.where(self.inside, q, r * self.alone)
+        size = (x.square().sum(self.axes, keepdim=True) / self.count).sqrt().clamp_min(torch.finfo(x.dtype).tiny)
+        q = self.network((x / size).flatten(0, 1).unsqueeze(1)).view(r.shape)
+        q = q * (size * self.unit).to(r.dtype) * largest
+        return q if self.all else torch.where(self.inside, q, r / self.diagonal.to(r.dtype))
 
 
 class NetworkLevel:
@@ -154,6 +157,23 @@ class NetworkLevel:
         return length * q, r - length * image
 
 
+class NetworkCycle:
+    """A V-cycle over the levels that :class:`~sciops.solvers.linear.Multigrid` makes, smoothed by the network."""
+
+    def __init__(self, network: nn.Module, A: LinearOperator) -> None:
+        hierarchy = Multigrid(A, coarsening="galerkin", dtype=torch.float32)
+        self.coarsest: CoarseSolve = hierarchy.coarsest
+        self.levels = [
+            NetworkLevel(network, level.diagonal, level.coupling, level.weights)  # type: ignore[arg-type]
+            for level in hierarchy.levels
+        ]
+        self.unit = float(A.diagonal().detach().amax())  # the hierarchy is that of A / unit
+
+    def __call__(self, r: Float[Tensor, "batch rhs *space"]) -> Float[Tensor, "batch rhs *space"]:
+        size = r.abs().amax(tuple(range(2, r.ndim)), keepdim=True).clamp_min(torch.finfo(r.dtype).tiny)
+        return cycle(self.levels, self.coarsest, (r / size).float()).to(r.dtype) * (size / self.unit)
+
+
 class Directions:
     """A network set up for an operator: nonlinear, for flexible conjugate gradients."""
 
@@ -161,25 +181,19 @@ class Directions:
 
     def __init__(self, network: nn.Module, A: LinearOperator, levels: str) -> None:
         self.space, self.levels = A.space, levels
-        coupling = getattr(A, "coupling", None)
-        diagonal = A.diagonal().detach()
-        if levels == "finest":
-            inside = _coupled(coupling.detach()) if isinstance(coupling, Tensor) else torch.ones_like(diagonal) > 0
-            self._cells = Cells(network, diagonal.float(), inside)
-            return
-        hierarchy = Multigrid(A, coarsening="galerkin", dtype=torch.float32)
-        self._levels = [
-            NetworkLevel(network, level.diagonal, level.coupling, level.weights)  # type: ignore[arg-type]
-            for level in hierarchy.levels
-        ]
-        self._coarsest: CoarseSolve = hierarchy.coarsest
+        coupling, diagonal = getattr(A, "coupling", None), A.diagonal().detach()
+        inside = _coupled(coupling.detach()) if isinstance(coupling, Tensor) else torch.ones_like(diagonal) > 0
+        self._inside = None if bool(inside.all()) else inside[:, None]
+        self._diagonal = diagonal[:, None]
+        self._direction: Cells | NetworkCycle = (
+            Cells(network, diagonal.float(), inside) if levels == "finest" else NetworkCycle(network, A)
+        )
 
     def answer(self, r: Float[Tensor, "batch rhs *space"]) -> Float[Tensor, "batch rhs *space"]:
         """The direction for a residual, differentiable in the weights."""
-        if self.levels == "finest":
-            return self._cells(r)
-        size = r.abs().amax(tuple(range(2, r.ndim)), keepdim=True).clamp_min(torch.finfo(r.dtype).tiny)
-        return cycle(self._levels, self._coarsest, (r / size).float()).to(r.dtype) * size
+        seen = r if self._inside is None else torch.where(self._inside, r, 0)
+        q = self._direction(seen)
+        return q if self._inside is None else torch.where(self._inside, q, r / self._diagonal.to(r.dtype))
 
     def __call__(self, r: Float[Tensor, "batch rhs *space"]) -> Float[Tensor, "batch rhs *space"]:
         """The direction for a residual."""
