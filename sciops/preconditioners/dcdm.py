@@ -200,6 +200,11 @@ class Directions:
         with torch.no_grad():
             return self.answer(r)
 
+    @property
+    def T(self) -> Directions:
+        """Itself: the operator is symmetric, so derivatives of a solve are solves with the same one."""
+        return self
+
     def __repr__(self) -> str:
         return f"Directions({self.space}, levels={self.levels!r})"
 

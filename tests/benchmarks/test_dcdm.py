@@ -17,6 +17,7 @@ import torch
 from scipy import ndimage
 
 from sciops.preconditioners import DCDM, LearnedPreconditioner, OperatorFamily
+from sciops.preconditioners.base import options_of
 from sciops.solvers.linear import Diffusion, IncompleteCholesky, Jacobi, LinearOperator, Multigrid, PyAMG, cg, fcg
 
 pytestmark = pytest.mark.benchmark
@@ -24,6 +25,8 @@ pytestmark = pytest.mark.benchmark
 SHARES = (0.0, 0.05, 0.2, 0.3)
 HELD_OUT = 7_000  # seeds of layouts; those of training are below
 RTOL = 1e-6
+TRAINING = (0.05, 0.1, 0.15, 0.2, 0.3, 0.35) * 2  # shares of obstacles of the twelve layouts
+STEPS = {"one matrix": 1000, "13 matrices": 1000, "all levels": 300}
 
 
 def train(family: OperatorFamily, model: LearnedPreconditioner, *, steps: int, seed: int = 0) -> float:
@@ -183,10 +186,6 @@ def models() -> dict[str, tuple[DCDM, float]]:
     return made
 
 
-TRAINING = (0.05, 0.1, 0.15, 0.2, 0.3, 0.35) * 2  # shares of obstacles of the twelve layouts
-STEPS = {"one matrix": 1000, "13 matrices": 1000, "all levels": 300}
-
-
 def test_obstacles(models, one_thread, capsys):
     """Gated: at least four times fewer iterations than CG for each share of obstacles."""
     methods = {**CLASSICAL, **{f"DCDM, {name}": learned(model) for name, (model, _) in models.items()}}
@@ -232,6 +231,8 @@ def test_larger_grids(models, one_thread, capsys):
     """Zero-shot; gated: the cycle holds its iterations from 64^2 to 512^2, and the network alone does not."""
     methods = {name: CLASSICAL[name] for name in ("CG", "Multigrid-CG")}
     methods |= {f"DCDM, {name}": learned(models[name][0]) for name in ("one matrix", "all levels")}
+    fresh = DCDM(**options_of(models["all levels"][0]))
+    methods["DCDM, all levels, untrained"] = learned(fresh)
     for share in (0.0, 0.2):
         sizes = (64, 128, 256, 512) if share == 0 else (64, 128, 256)
         rows: dict[str, list[Median]] = {name: [] for name in methods}

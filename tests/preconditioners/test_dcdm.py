@@ -13,7 +13,7 @@ from sciops.data import Grid
 from sciops.errors import InputError
 from sciops.preconditioners import DCDM, registry, ritz_vectors
 from sciops.preconditioners.base import options_of
-from sciops.solvers.linear import Diffusion, Sparse, fcg
+from sciops.solvers.linear import Diffusion, Sparse, cg, fcg
 
 SMALL = {"channels": 4, "depths": (1, 2, 1), "ritz": 30, "samples": 4}
 
@@ -215,6 +215,16 @@ def test_a_singular_operator_is_solved(generator):
     b -= b.mean((1, 2), keepdim=True)
     for levels in ("finest", "all"):
         assert fcg(A, b, M=DCDM(levels=levels, **SMALL).setup(A), keep=2).converged
+
+
+@pytest.mark.parametrize("levels", ["finest", "all"])
+def test_solves_are_differentiable(levels, generator):
+    A = poisson(16, 16)
+    M = DCDM(levels=levels, **SMALL).setup(A)
+    b = noise(A, generator, 1)[0].requires_grad_()
+    fcg(A, b, M=M, keep=2, rtol=1e-9).value.sum().backward()
+    expected = cg(A, torch.ones_like(b), rtol=1e-9).value
+    torch.testing.assert_close(b.grad, expected, rtol=1e-6, atol=1e-8)
 
 
 def test_what_does_not_fit_is_named():
