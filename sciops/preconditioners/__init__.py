@@ -2,8 +2,27 @@
 
 from __future__ import annotations
 
-from sciops.preconditioners.base import LearnedPreconditioner, OperatorFamily, registry
+from sciops.preconditioners import families
+from sciops.preconditioners.adapters import to_petsc, to_scipy
+from sciops.preconditioners.base import LearnedPreconditioner, OperatorFamily, TrainingRecord, registry
 from sciops.preconditioners.dcdm import DCDM
+from sciops.preconditioners.families import DiffusionFamily
 from sciops.preconditioners.lanczos import RitzVectors, ritz_vectors
+from sciops.preconditioners.saving import load
+from sciops.preconditioners.training import train
 
-__all__ = ["DCDM", "LearnedPreconditioner", "OperatorFamily", "RitzVectors", "registry", "ritz_vectors"]
+__all__ = [
+    "DCDM",
+    "DiffusionFamily",
+    "LearnedPreconditioner",
+    "OperatorFamily",
+    "RitzVectors",
+    "TrainingRecord",
+    "families",
+    "load",
+    "registry",
+    "ritz_vectors",
+    "to_petsc",
+    "to_scipy",
+    "train",
+]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import abc
 import inspect
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,20 +19,52 @@ OperatorFamily = Callable[[torch.Generator], LinearOperator]
 """Draws an operator, or a batch of operators of one shape: what a preconditioner is trained on."""
 
 
-class LearnedPreconditioner(nn.Module, abc.ABC):
-    """A map from operators to preconditioners, with weights.
+@dataclass(frozen=True)
+class TrainingRecord:
+    """How a preconditioner was trained.
 
-    A subclass keeps every argument of its constructor, all numbers, strings or tuples of them, as an attribute of the
-    same name, and implements `setup` and `loss`.
+    Parameters
+    ----------
+    family
+        What it was trained on, in words.
+    seconds
+        Wall time.
+    steps, best_step
+        Steps taken, and the one whose weights were kept: that of the smallest running mean of the loss.
+    seed
+        Of operators and right-hand sides.
+    learning_rate
+        The highest.
+    losses
+        The loss of every step.
+    """
+
+    family: str
+    seconds: float
+    steps: int
+    best_step: int
+    seed: int
+    learning_rate: float
+    losses: tuple[float, ...] = field(repr=False)
+
+
+class LearnedPreconditioner(nn.Module, abc.ABC):
+    """A map from operators to preconditioners, with weights: what ``M=`` of the Krylov methods and `solve` take.
+
+    A subclass keeps every argument of its constructor, all numbers, strings, tuples of them or modules, as an attribute
+    of the same name, and implements `setup` and `loss`.
 
     Attributes
     ----------
     method
         The Krylov method it is made for: "cg" where the preconditioner is symmetric positive definite whatever the
         weights are, "fcg" where it is nonlinear or not symmetric.
+    record
+        How it was trained; None before.
     """
 
-    method: ClassVar[Literal["cg", "fcg"]]
+    method: Literal["cg", "fcg"]
+    record: TrainingRecord | None = None
 
     @abc.abstractmethod
     def setup(self, A: LinearOperator) -> Preconditioner:
@@ -50,11 +84,48 @@ class LearnedPreconditioner(nn.Module, abc.ABC):
         """`setup`."""
         return self.setup(A)
 
+    def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Save to a folder that :func:`sciops.preconditioners.load` reads.
+
+        Parameters
+        ----------
+        path
+            The folder, which appears whole or not at all.
+        overwrite
+            Whether a learned preconditioner that is there may be replaced.
+
+        Returns
+        -------
+        Path
+            The folder.
+
+        Raises
+        ------
+        ModelError
+            If there is something else, it cannot be written, or the class is not registered.
+        """
+        from sciops.preconditioners.saving import save
+
+        return save(self, Path(path), overwrite=overwrite)
+
+    def __repr__(self) -> str:
+        modules = [value for value in arguments_of(self).values() if isinstance(value, nn.Module)]
+        words = [type(value).__name__ for value in modules]
+        words += [f"{name}={value!r}" for name, value in options_of(self).items()]
+        words.append(f"{sum(p.numel() for p in self.parameters())} weights")
+        words.append("untrained" if self.record is None else f"{self.record.steps} steps")
+        return f"{type(self).__name__}({', '.join(words)})"
+
 
 registry: Registry[type[LearnedPreconditioner]] = Registry("learned preconditioner")
 
 
+def arguments_of(model: LearnedPreconditioner) -> dict[str, Any]:
+    """The arguments of the constructor."""
+    return {name: getattr(model, name) for name in inspect.signature(type(model)).parameters}
+
+
 def options_of(model: LearnedPreconditioner) -> dict[str, Any]:
-    """The arguments of the constructor, as values of JSON."""
-    values = {name: getattr(model, name) for name in inspect.signature(type(model)).parameters}
+    """The arguments of the constructor as values of JSON, without those that are modules."""
+    values = {name: value for name, value in arguments_of(model).items() if not isinstance(value, nn.Module)}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}

@@ -17,7 +17,12 @@ from sciops.solvers.linear.diffusion import Diffusion
 from sciops.solvers.linear.elasticity import Elasticity
 from sciops.solvers.linear.fast import FastDiffusion
 from sciops.solvers.linear.operator import LinearOperator
-from sciops.solvers.linear.preconditioner import Preconditioner, has_preconditioner, preconditioners
+from sciops.solvers.linear.preconditioner import (
+    Preconditioner,
+    PreconditionerFactory,
+    has_preconditioner,
+    preconditioners,
+)
 from sciops.solvers.linear.solution import Solution
 from sciops.solvers.linear.sparse import Sparse
 from sciops.solvers.problems import Darcy, LinearProblem, Predictor
@@ -75,7 +80,7 @@ def solve(
         Darcy problem whose permeability is a Field, it gets that as a data set, and its first output is taken, on
         the grid of the problem. However bad the guess is, the answer meets the same goal.
     preconditioner
-        As the argument M of :func:`~sciops.solvers.linear.cg`; None picks.
+        As the argument M of :func:`~sciops.solvers.linear.cg`; a learned one brings its method; None picks.
     rtol, atol, maxiter, raise_on_failure
         As of :func:`~sciops.solvers.linear.cg`.
 
@@ -127,6 +132,8 @@ def solve(
 
 
 def _choose(A: LinearOperator, method: str | None, M: Any) -> Choice:
+    if method is None and isinstance(M, PreconditionerFactory):
+        return Choice(M.method, M, f"the preconditioner {type(M).__name__} was asked for, and is made for {M.method}")
     picked = _suited(A)
     if method is None and M is None:
         return picked

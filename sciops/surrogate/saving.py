@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import secrets
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from sciops import operators
@@ -24,66 +16,24 @@ from sciops.surrogate.calibration import ConformalBand
 from sciops.surrogate.description import Description
 from sciops.surrogate.resolution import ResolutionPolicy
 from sciops.training.physical import PhysicalOperator, Rollout
+from sciops.training.saved import SavedFolder, load_weights
 
 if TYPE_CHECKING:
     from sciops.surrogate.surrogate import Surrogate
 
-FORMAT = 1
 _JSON, _WEIGHTS, _BAND = "surrogate.json", "weights.safetensors", "band.safetensors"
 _NORMALISERS = ("input_normaliser", "output_normaliser", "parameter_normaliser")
-_LARGEST_JSON = 64 << 20
+FOLDER = SavedFolder(
+    "surrogate", _JSON, (_WEIGHTS, _BAND), ("model", "rollout", "band", "policy", "description", *_NORMALISERS)
+)
 
 
 def save(surrogate: Surrogate, path: Path, *, overwrite: bool) -> Path:
     """See `Surrogate.save`."""
-    given = path.expanduser().absolute()
-    path = Path(os.path.realpath(given))
-    if path.exists() and not (overwrite and (path / _JSON).is_file()):
-        remedy = "choose another name" if overwrite else "choose another name or pass overwrite=True"
-        raise ModelError(f"{path} exists{' and is no saved surrogate' if overwrite else ''}; {remedy}")
-    _require_own(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    try:
-        temporary.mkdir(parents=True)
-        text = json.dumps(_contents(surrogate), indent=1, allow_nan=False)
-        save_file(_plain(surrogate.operator.state_dict()), temporary / _WEIGHTS)
-        if surrogate.band is not None:
-            tensors = {"scale": surrogate.band.scale, "scores": surrogate.band.scores}
-            save_file(_plain(tensors), temporary / _BAND)
-        (temporary / _JSON).write_text(text + "\n")
-        _put(temporary, path)
-    except (OSError, SafetensorError, ValueError) as error:
-        raise ModelError(f"{path}: the surrogate cannot be written ({error}); nothing was left there") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return given
-
-
-def _require_own(path: Path) -> None:
-    """Refuse to replace a folder that holds what no surrogate has written."""
-    if not path.exists():
-        return
-    others = sorted(entry.name for entry in path.iterdir() if entry.name not in (_JSON, _WEIGHTS, _BAND))
-    if others:
-        raise ModelError(
-            f"{path} also holds {', '.join(others[:5])}, which would be lost with the folder; choose another name or "
-            f"move {'it' if len(others) == 1 else 'them'} away"
-        )
-
-
-def _put(temporary: Path, path: Path) -> None:
-    """Give the folder its name; one that had it before is gone only when the new one is there."""
-    if not path.exists():
-        temporary.rename(path)
-        return
-    old = temporary.with_suffix(".old")
-    path.rename(old)
-    try:
-        temporary.rename(path)
-    except OSError:
-        old.rename(path)
-        raise
-    shutil.rmtree(old)
+    tensors = {_WEIGHTS: surrogate.operator.state_dict()}
+    if surrogate.band is not None:
+        tensors[_BAND] = {"scale": surrogate.band.scale, "scores": surrogate.band.scores}
+    return FOLDER.write(path, _contents(surrogate), tensors, overwrite=overwrite)
 
 
 def load(path: str | Path, *, model: nn.Module | None = None, device: str = "cpu") -> Surrogate:
@@ -118,8 +68,8 @@ def load(path: str | Path, *, model: nn.Module | None = None, device: str = "cpu
     from sciops.surrogate.surrogate import Surrogate
 
     folder = _folder(Path(path).expanduser())
-    contents, weights = _read_json(folder / _JSON), _tensors(folder / _WEIGHTS)
-    with _reading(folder):
+    contents, weights = FOLDER.read(folder), FOLDER.read_tensors(folder / _WEIGHTS)
+    with FOLDER.reading(folder):
         description = Description.from_dict(contents["description"])
         elements(description.symmetries, description.grid)
         rollout = None if contents["rollout"] is None else Rollout(**contents["rollout"])
@@ -133,13 +83,7 @@ def load(path: str | Path, *, model: nn.Module | None = None, device: str = "cpu
             rollout=rollout,
             **{name: _normaliser(contents[name], weights.get(f"{name}.mean")) for name in _NORMALISERS},
         )
-    dtypes = {value.dtype for value in weights.values() if value.is_floating_point()}
-    operator.to(torch.float64 if dtypes == {torch.float64} else torch.float32)
-    try:
-        operator.load_state_dict(weights)
-    except RuntimeError as error:
-        detail = " ".join(str(error).split())[:300]
-        raise ModelError(f"{folder}: the weights do not fit the model ({detail})") from error
+    load_weights(folder, operator, weights)
     band = _band(folder, description) if contents["band"] else None
     try:
         return Surrogate(operator.to(device), description, band=band, policy=policy)
@@ -155,7 +99,6 @@ def _contents(surrogate: Surrogate) -> dict[str, Any]:
         normaliser = getattr(operator, name)
         names[name] = None if normaliser is None else normaliser.description()
     return {
-        "format": FORMAT,
         "model": _model_entry(operator.model),
         "rollout": None if rollout is None else vars(rollout),
         "band": surrogate.band is not None,
@@ -207,20 +150,8 @@ def _model(folder: Path, entry: dict[str, Any], given: nn.Module | None) -> nn.M
         raise ModelError(f"{folder}: the configuration of {entry['name']!r} is damaged ({error})") from error
 
 
-@contextlib.contextmanager
-def _reading(folder: Path) -> Iterator[None]:
-    """Any misfit of what the JSON file says, told with its name."""
-    try:
-        yield
-    except (SciopsError, KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
-        detail = f"the entry {error} is missing" if isinstance(error, KeyError) else str(error)
-        raise ModelError(
-            detail if detail.startswith(str(folder)) else f"{folder / _JSON}: damaged ({detail}); save it again"
-        ) from error
-
-
 def _band(folder: Path, description: Description) -> ConformalBand:
-    tensors = _tensors(folder / _BAND)
+    tensors = FOLDER.read_tensors(folder / _BAND)
     scale, scores = tensors.get("scale", torch.zeros(0)), tensors.get("scores", torch.zeros(0, 0))
     shape = (description.channels, *description.grid.shape)
     if len(tensors) != 2 or tuple(scale.shape[1:]) != shape or scores.ndim != 2 or len(scores) != len(scale):
@@ -239,43 +170,5 @@ def _folder(path: Path) -> Path:
     for folder in (path, path / "surrogate"):
         if (folder / _JSON).is_file():
             return folder
-    if path.is_file():
-        raise ModelError(
-            f"{path}: a file, and a surrogate is a folder with {_JSON}; pickles and checkpoints are not read"
-        )
-    if path.is_dir():
-        inside = ", ".join(sorted(entry.name for entry in path.iterdir())[:5]) or "nothing"
-        unfinished = "; the run is unfinished, go on with resume=True" if (path / "checkpoints").is_dir() else ""
-        raise ModelError(f"{path}: no {_JSON} in this folder (it holds {inside}){unfinished}")
-    raise ModelError(f"{path}: no such folder; a surrogate is the folder that save() wrote")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        if path.stat().st_size > _LARGEST_JSON:
-            raise ModelError(f"{path}: larger than {_LARGEST_JSON >> 20} MiB; this is no saved surrogate")
-        contents = json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path}: damaged ({error}); save the surrogate again") from error
-    if not isinstance(contents, dict) or contents.get("format") != FORMAT:
-        found = contents.get("format") if isinstance(contents, dict) else type(contents).__name__
-        raise ModelError(f"{path}: format {found!r}, and this version of sciops reads format {FORMAT}")
-    for key in ("model", "rollout", "band", "policy", "description", *_NORMALISERS):
-        if key not in contents:
-            raise ModelError(f"{path}: the entry {key!r} is missing; save the surrogate again")
-    return contents
-
-
-def _tensors(path: Path) -> dict[str, Tensor]:
-    try:
-        tensors: dict[str, Tensor] = load_file(path)
-    except (OSError, SafetensorError, ValueError) as error:
-        raise ModelError(f"{path}: missing or damaged ({error}); pickles are never read") from error
-    wrong = [name for name, value in tensors.items() if bool(value.isnan().any())]
-    if wrong:
-        raise ModelError(f"{path}: {wrong[0]!r} holds NaN; save the surrogate again, or train it again")
-    return tensors
-
-
-def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    unfinished = "; the run is unfinished, go on with resume=True" if (path / "checkpoints").is_dir() else ""
+    raise FOLDER.missing(path, hint=unfinished)

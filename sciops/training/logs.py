@@ -15,10 +15,10 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, ProgressBar
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
 from sciops.errors import InputError, TrainingError
+from sciops.training.progress import ProgressLine
 
 COLUMNS = ("epoch", "step", "learning_rate", "train_loss", "validation_error")
 Row = dict[str, float]
@@ -192,8 +192,7 @@ class RichProgress(ProgressBar):
     def __init__(self, *, batch_size: int) -> None:
         super().__init__()
         self.batch_size = batch_size
-        self._bar: Progress | None = None
-        self._redrawn = 0.0
+        self._bar: ProgressLine | None = None
         self._since = (0, 0.0)
         self._enabled = True
 
@@ -210,20 +209,17 @@ class RichProgress(ProgressBar):
     def on_train_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
         if not (self._enabled and trainer.is_global_zero):
             return
-        self._bar = Progress(
-            TextColumn("epoch {task.fields[epoch]}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]}  validation {task.fields[error]}  {task.fields[rate]} samples/s"),
-            TimeRemainingColumn(),
+        self._bar = ProgressLine(
+            pl_module.total_steps,
+            before="epoch {epoch}",
+            after="loss {loss}  validation {error}  {rate} samples/s",
+            completed=trainer.global_step,
         )
-        start = trainer.global_step
-        self._bar.add_task("train", total=pl_module.total_steps, completed=start, epoch="", loss="", error="", rate="")
         self._since = (trainer.global_step, time.monotonic())
         self._bar.start()
 
     def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: Any, *_: Any) -> None:
-        if self._bar is not None and time.monotonic() - self._redrawn > 0.2:
+        if self._bar is not None and self._bar.due:
             self._redraw(trainer, pl_module)
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
@@ -243,13 +239,11 @@ class RichProgress(ProgressBar):
 
     def _redraw(self, trainer: lightning.Trainer, pl_module: Any) -> None:
         assert self._bar is not None
-        self._redrawn = time.monotonic()
-        steps, seconds = trainer.global_step - self._since[0], self._redrawn - self._since[1]
+        steps, seconds = trainer.global_step - self._since[0], time.monotonic() - self._since[1]
         loss = float(pl_module.last.loss)
         error = pl_module.validation_error
         self._bar.update(
-            self._bar.task_ids[0],
-            completed=trainer.global_step,
+            trainer.global_step,
             epoch=f"{min(trainer.current_epoch + 1, trainer.max_epochs or 1)}/{trainer.max_epochs}",
             loss="" if math.isnan(loss) else f"{loss:.3g}",
             error="" if math.isnan(error) else f"{error:.3g}",

@@ -16,7 +16,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from sciops.preconditioners import DCDM, LearnedPreconditioner, OperatorFamily
+from sciops.preconditioners import DCDM, OperatorFamily, train
 from sciops.preconditioners.base import options_of
 from sciops.solvers.linear import Diffusion, IncompleteCholesky, Jacobi, LinearOperator, Multigrid, PyAMG, cg, fcg
 
@@ -27,21 +27,6 @@ HELD_OUT = 7_000  # seeds of layouts; those of training are below
 RTOL = 1e-6
 TRAINING = (0.05, 0.1, 0.15, 0.2, 0.3, 0.35) * 2  # shares of obstacles of the twelve layouts
 STEPS = {"one matrix": 1000, "13 matrices": 1000, "all levels": 300}
-
-
-def train(family: OperatorFamily, model: LearnedPreconditioner, *, steps: int, seed: int = 0) -> float:
-    """Adam with a rate that rises for a tenth of the steps and falls to nothing; the seconds it took."""
-    began, generator = time.perf_counter(), torch.Generator().manual_seed(seed)
-    optimiser = torch.optim.Adam(model.parameters(), 3e-3)
-    rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, steps, pct_start=0.1)
-    for _ in range(steps):
-        optimiser.zero_grad()
-        model.loss(family(generator), generator).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        rate.step()
-    model.eval()
-    return time.perf_counter() - began
 
 
 def one_of(*operators: LinearOperator) -> OperatorFamily:
@@ -169,29 +154,31 @@ def table(title: str, columns: list[str], rows: dict[str, list[Median]]) -> str:
 
 
 @pytest.fixture(scope="module")
-def models() -> dict[str, tuple[DCDM, float]]:
-    """Trained for 64^2 on one thread, with the seconds each took."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    made: dict[str, tuple[DCDM, float]] = {}
+def models() -> dict[str, DCDM]:
+    """Trained at 64^2 on one thread: on the matrix without obstacles, or also on twelve with Dirichlet obstacles."""
     alone = poisson(64)
-    made["one matrix"] = DCDM(), 0.0
-    made["13 matrices"] = DCDM(ritz=400), 0.0
-    made["all levels"] = DCDM(channels=8, depths=(1, 2, 1), levels="all"), 0.0
     several = [poisson(64, mask=domain(64, share, seed), obstacle="dirichlet") for seed, share in enumerate(TRAINING)]
-    families = {"one matrix": one_of(alone), "13 matrices": one_of(alone, *several), "all levels": one_of(alone)}
-    for name, steps in STEPS.items():
-        made[name] = made[name][0], train(families[name], made[name][0], steps=steps)
-    torch.set_num_threads(before)
-    return made
+    made = {
+        "one matrix": (DCDM(), one_of(alone)),
+        "13 matrices": (DCDM(ritz=400), one_of(alone, *several)),
+        "all levels": (DCDM(channels=8, depths=(1, 2, 1), levels="all"), one_of(alone)),
+    }
+    return {
+        name: train(family, model, steps=STEPS[name], threads=1, progress=False)
+        for name, (model, family) in made.items()
+    }
+
+
+def told(models: dict[str, DCDM]) -> str:
+    words = [f"{name} {m.record.seconds:.0f} s ({m.record.steps} steps)" for name, m in models.items()]
+    return f"\ntraining, seed 0: {', '.join(words)}"
 
 
 def test_obstacles(models, one_thread, capsys):
     """Gated: at least four times fewer iterations than CG for each share of obstacles."""
-    methods = {**CLASSICAL, **{f"DCDM, {name}": learned(model) for name, (model, _) in models.items()}}
+    methods = {**CLASSICAL, **{f"DCDM, {name}": learned(model) for name, model in models.items()}}
     measure(methods, [poisson(64)], 1)  # compiles what is compiled at first use
-    seconds = ", ".join(f"{name} {s:.0f} s ({STEPS[name]} steps)" for name, (_, s) in models.items())
-    printed, factors = [f"\ntraining: {seconds}"], {}
+    printed, factors = [told(models)], {}
     for kind in ("neumann", "dirichlet"):
         rows: dict[str, list[Median]] = {name: [] for name in methods}
         for share in SHARES:
@@ -215,7 +202,7 @@ def test_obstacles(models, one_thread, capsys):
 
 
 def test_directions_kept(models, one_thread, capsys):
-    model = models["one matrix"][0]
+    model = models["one matrix"]
     methods = {f"keep={keep}": learned(model, keep) for keep in (0, 1, 2, 5)}
     masks = [None, *(domain(64, 0.2, HELD_OUT + 2000 + i) for i in range(2))]
     rows: dict[str, list[Median]] = {name: [] for name in methods}
@@ -230,8 +217,8 @@ def test_directions_kept(models, one_thread, capsys):
 def test_larger_grids(models, one_thread, capsys):
     """Zero-shot; gated: the cycle holds its iterations from 64^2 to 512^2, and the network alone does not."""
     methods = {name: CLASSICAL[name] for name in ("CG", "Multigrid-CG")}
-    methods |= {f"DCDM, {name}": learned(models[name][0]) for name in ("one matrix", "all levels")}
-    fresh = DCDM(**options_of(models["all levels"][0]))
+    methods |= {f"DCDM, {name}": learned(models[name]) for name in ("one matrix", "all levels")}
+    fresh = DCDM(**options_of(models["all levels"]))
     methods["DCDM, all levels, untrained"] = learned(fresh)
     for share in (0.0, 0.2):
         sizes = (64, 128, 256, 512) if share == 0 else (64, 128, 256)
@@ -253,16 +240,16 @@ def test_three_dimensions(one_thread, capsys):
         "32^3": DCDM(3, channels=8, depths=(1, 4, 1), ritz=300, samples=4),
         "32^3, all levels": DCDM(3, channels=8, depths=(1, 2, 1), levels="all", ritz=300, samples=4),
     }
-    A = poisson(32, 3)
-    steps = dict(zip(trained, (600, 150), strict=True))
-    seconds = {name: train(one_of(A), model, steps=steps[name]) for name, model in trained.items()}
+    family, steps = one_of(poisson(32, 3)), {"32^3": 600, "32^3, all levels": 150}
+    for name, model in trained.items():
+        train(family, model, steps=steps[name], threads=1, progress=False)
     methods = {**CLASSICAL, **{f"DCDM, {name}": learned(model) for name, model in trained.items()}}
     rows: dict[str, list[Median]] = {name: [] for name in methods}
     for n in (32, 64):
         for name, cell in measure(methods, [poisson(n, 3)], HELD_OUT + 3).items():
             rows[name].append(cell)
     with capsys.disabled():
-        print("\ntraining: " + ", ".join(f"{name} {s:.0f} s ({steps[name]} steps)" for name, s in seconds.items()))
+        print(told(trained))
         print(table("three dimensions", ["32^3", "64^3"], rows))
     assert rows["CG"][0].iterations >= 4 * rows["DCDM, 32^3"][0].iterations
     levels = [c.iterations for c in rows["DCDM, 32^3, all levels"]]

@@ -441,7 +441,7 @@ def test_killed_between_training_and_saving(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("sciops.surrogate.saving.save_file", full)
+        patch.setattr("sciops.training.saved.save_file", full)
         with pytest.raises(ModelError, match="No space left"):
             fitted(make.waves(), **options)
     assert not (tmp_path / "run" / "surrogate").exists()

@@ -114,7 +114,7 @@ def test_a_full_disk_leaves_nothing(
 
     with monkeypatch.context() as patch:
         if where == "weights":
-            patch.setattr("sciops.surrogate.saving.save_file", full)
+            patch.setattr("sciops.training.saved.save_file", full)
         elif where == "json":
             patch.setattr(Path, "write_text", full)
         else:

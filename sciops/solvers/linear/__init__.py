@@ -11,7 +11,12 @@ from sciops.solvers.linear.krylov import bicgstab, cg, fcg, fgmres, gmres, minre
 from sciops.solvers.linear.matrixfree import MatrixFree
 from sciops.solvers.linear.multigrid import Chebyshev, Multigrid, RedBlack
 from sciops.solvers.linear.operator import LinearOperator
-from sciops.solvers.linear.preconditioner import Preconditioner, as_preconditioner, preconditioners
+from sciops.solvers.linear.preconditioner import (
+    Preconditioner,
+    PreconditionerFactory,
+    as_preconditioner,
+    preconditioners,
+)
 from sciops.solvers.linear.schwarz import Schwarz
 from sciops.solvers.linear.solution import Solution
 from sciops.solvers.linear.sparse import Sparse, from_scipy, real_form
@@ -28,6 +33,7 @@ __all__ = [
     "MatrixFree",
     "Multigrid",
     "Preconditioner",
+    "PreconditionerFactory",
     "PyAMG",
     "RedBlack",
     "Schwarz",

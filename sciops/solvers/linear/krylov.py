@@ -23,9 +23,10 @@ from sciops.solvers.linear.krylov_minimal import GeneralizedMinimalResidual, Min
 from sciops.solvers.linear.krylov_refine import Refinement
 from sciops.solvers.linear.krylov_system import Start, System, norm, split
 from sciops.solvers.linear.operator import LinearOperator
-from sciops.solvers.linear.preconditioner import Preconditioner, as_preconditioner, transpose
+from sciops.solvers.linear.preconditioner import Preconditioner, PreconditionerFactory, as_preconditioner, transpose
 from sciops.solvers.linear.solution import Applications, Outcome, Solution
 
+_FLEXIBLE = ("fcg", "fgmres", "refine")  # the methods under which M may be anything
 _MOST = 100_000  # iterations, unless maxiter says otherwise
 
 
@@ -408,6 +409,7 @@ def _solve(
     guess = None if x0 is None else A.canonical(x0, "x0")
     if guess is not None and guess.shape != rhs.shape:
         raise InputError(f"x0 has shape {tuple(guess.shape)}, expected {tuple(rhs.shape)} as b has")
+    _require_method(name, M)
     preconditioner = as_preconditioner(M, A)
     if definite and getattr(preconditioner, "symmetric", None) is False:
         raise InputError(
@@ -523,6 +525,14 @@ def _require_symmetric(name: str, A: LinearOperator) -> None:
     _require_operator(A)
     if not A.symmetric:
         raise InputError(f"{name} needs a symmetric operator and {A!r} is not; use gmres or bicgstab")
+
+
+def _require_method(name: str, M: Any) -> None:
+    if isinstance(M, PreconditionerFactory) and M.method == "fcg" and name not in _FLEXIBLE:
+        raise InputError(
+            f"{name} needs a preconditioner that is linear and the same in every iteration, and {type(M).__name__} is "
+            f"made for flexible conjugate gradients: use fcg"
+        )
 
 
 def _require_count(name: str, value: int, least: int = 1) -> None:

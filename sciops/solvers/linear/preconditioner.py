@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -28,6 +28,23 @@ class Preconditioner(Protocol):
 
     def __call__(self, r: Float[Tensor, "batch rhs *space"]) -> Float[Tensor, "batch rhs *space"]:
         """M r."""
+
+
+@runtime_checkable
+class PreconditionerFactory(Protocol):
+    """What makes a preconditioner for each operator: a learned one, whose weights are there before the operator is.
+
+    Attributes
+    ----------
+    method
+        The Krylov method that takes what it makes: "cg" for symmetric positive definite preconditioners, "fcg" for ones
+        that are nonlinear or not symmetric.
+    """
+
+    method: Literal["cg", "fcg"]
+
+    def setup(self, A: LinearOperator) -> Preconditioner:
+        """The preconditioner for A."""
 
 
 preconditioners: Registry[Callable[..., Preconditioner]] = Registry("preconditioner")
@@ -117,7 +134,8 @@ def as_preconditioner(M: Any, A: LinearOperator) -> Preconditioner | None:
     ----------
     M
         A short name ("jacobi", "ic0", "fast", "lu", "amg", ...), a LinearOperator, an ``nn.Module`` or another callable
-        on tensors ``(batch, rhs, *space)``, a SciPy LinearOperator, or a hierarchy of pyamg.
+        on tensors ``(batch, rhs, *space)``, what makes one by ``setup(A)`` (:mod:`sciops.preconditioners`), a SciPy
+        LinearOperator, or a hierarchy of pyamg.
     A
         The operator.
 
@@ -138,6 +156,8 @@ def as_preconditioner(M: Any, A: LinearOperator) -> Preconditioner | None:
         has_preconditioner(M)
         made: Preconditioner = preconditioners[M](A)
         return made
+    if isinstance(M, PreconditionerFactory):
+        return M.setup(A)
     if isinstance(M, LinearOperator):
         if M.space != A.space or M.batch not in (1, A.batch):
             raise InputError(f"the preconditioner {M!r} does not fit {A!r}")

@@ -1,0 +1,170 @@
+"""`train`: a family of operators in, a trained preconditioner out."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Iterator
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from sciops.errors import InputError, TrainingError
+from sciops.preconditioners.base import LearnedPreconditioner, OperatorFamily, TrainingRecord
+from sciops.training.progress import ProgressLine
+
+_MEMORY = 0.95  # of the running mean of the loss
+_SETTLED = 20  # steps after which the running mean tells something
+_LAST_RATE = 0.01  # of the learning rate, at the end
+
+Model = TypeVar("Model", bound=LearnedPreconditioner)
+
+
+def train(
+    family: OperatorFamily,
+    model: Model,
+    *,
+    minutes: float = 10.0,
+    steps: int | None = None,
+    learning_rate: float = 3e-3,
+    seed: int = 0,
+    threads: int | None = None,
+    progress: bool = True,
+) -> Model:
+    """Train a preconditioner on operators drawn anew for every step.
+
+    Adam with a learning rate that falls along half a cosine to a hundredth, and gradients clipped to norm 1. The
+    weights that are kept are those with the smallest running mean of the loss.
+
+    Parameters
+    ----------
+    family
+        What draws operators, such as those of :mod:`sciops.preconditioners.families`, or a function of your own:
+        ``family(generator)`` gives a LinearOperator, or a batch of them.
+    model
+        A learned preconditioner; it is trained in place, where its weights lie.
+    minutes, steps
+        Training ends with whichever is over first. With `steps` the learning rate follows the steps, and the weights
+        depend on the arguments alone as long as the minutes suffice; without, it follows the time.
+    learning_rate
+        The highest.
+    seed
+        Of operators and right-hand sides. (The model comes with its weights.)
+    threads
+        Of the processor, while training; None leaves them as they are.
+    progress
+        Whether to show the progress bar.
+
+    Returns
+    -------
+    LearnedPreconditioner
+        The model, in evaluation mode, with its `record`.
+
+    Raises
+    ------
+    TrainingError
+        For a loss that is not finite.
+    InputError
+        For an argument out of range.
+    KeyboardInterrupt
+        On Ctrl-C; the model has the best weights so far.
+    """
+    if not 0 < minutes < math.inf:
+        raise InputError(f"minutes = {minutes}, expected a positive number")
+    if steps is not None and steps < 1:
+        raise InputError(f"steps = {steps}, expected at least 1")
+    if not 0 < learning_rate < math.inf:
+        raise InputError(f"learning_rate = {learning_rate}, expected a positive number")
+    weights = [p for p in model.parameters() if p.requires_grad]
+    if not weights:
+        raise InputError(f"{type(model).__name__} has no weights to train")
+    generator = torch.Generator().manual_seed(seed)
+    optimiser = torch.optim.Adam(weights, lr=learning_rate)
+    kept, best_step, losses = _copied(model), 0, list[float]()
+    mean, smallest = 0.0, math.inf
+    began = time.monotonic()
+    line = ProgressLine(steps or 1, after="loss {loss}  step {step}", counted=steps is not None) if progress else None
+
+    def passed() -> float:
+        return (time.monotonic() - began) / (60 * minutes)
+
+    def finish() -> None:
+        model.load_state_dict(kept)
+        model.eval()
+        seconds = time.monotonic() - began
+        model.record = TrainingRecord(
+            _words(family), seconds, len(losses), best_step, seed, learning_rate, tuple(losses)
+        )
+
+    model.train()
+    with _threads(threads), contextlib.ExitStack() as stack:
+        if line is not None:
+            line.start()
+            stack.callback(line.stop)
+        try:
+            while passed() < 1 and (steps is None or len(losses) < steps):
+                share = passed() if steps is None else len(losses) / steps
+                rate = learning_rate * (_LAST_RATE + (1 - _LAST_RATE) * (1 + math.cos(math.pi * share)) / 2)
+                losses.append(_step(model, family, generator, optimiser, weights, rate, len(losses)))
+                mean = _MEMORY * mean + (1 - _MEMORY) * losses[-1]
+                running = mean / (1 - _MEMORY ** len(losses))
+                if len(losses) <= _SETTLED or running < smallest:
+                    smallest = running
+                    kept, best_step = _copied(model), len(losses)
+                last = len(losses) == steps or passed() >= 1
+                if line is not None and (last or line.due):
+                    share = passed() if steps is None else len(losses)
+                    line.update(share, loss=f"{running:.4g}", step=str(len(losses)))
+        except KeyboardInterrupt:
+            finish()
+            raise KeyboardInterrupt(f"training stopped at step {len(losses)}; the model has the best weights") from None
+    finish()
+    return model
+
+
+def _step(
+    model: LearnedPreconditioner,
+    family: OperatorFamily,
+    generator: torch.Generator,
+    optimiser: torch.optim.Optimizer,
+    weights: list[nn.Parameter],
+    rate: float,
+    number: int,
+) -> float:
+    """One step; its loss."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+    optimiser.zero_grad(set_to_none=True)
+    loss = model.loss(family(generator), generator)
+    loss.backward()  # type: ignore[no-untyped-call]
+    norm = float(nn.utils.clip_grad_norm_(weights, 1.0))
+    value = float(loss.detach())
+    if not (math.isfinite(value) and math.isfinite(norm)):
+        raise TrainingError(
+            f"the loss is {value:g} and its gradient norm {norm:g} at step {number}, learning rate {rate:.3g}; train "
+            f"again with a lower learning_rate, or operators of less contrast"
+        )
+    optimiser.step()
+    return value
+
+
+def _copied(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+def _words(family: OperatorFamily) -> str:
+    """What it was trained on: the name of a function, what an object says of itself."""
+    return str(getattr(family, "__qualname__", None) or repr(family))
+
+
+@contextlib.contextmanager
+def _threads(number: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    if number is not None:
+        torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
