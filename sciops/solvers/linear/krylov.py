@@ -176,7 +176,8 @@ def fcg(
     A, b, M, x0, rtol, atol, maxiter, raise_on_failure
         As of :func:`cg`; M is any map.
     keep
-        How many directions are kept, at least 1; each costs two vectors and their products.
+        How many directions are kept; each costs two vectors and their products. With 0 it is the method of steepest
+        descent along M r.
 
     Returns
     -------
@@ -200,7 +201,7 @@ def fcg(
     True
     """
     _require_symmetric("fcg", A)
-    _require_count("keep", keep)
+    _require_count("keep", keep, least=0)
     start = functools.partial(FlexibleConjugateGradients, keep=keep)
     return _solve("fcg", start, A, b, M, x0, rtol, atol, maxiter, raise_on_failure)
 
@@ -594,6 +595,6 @@ def _require_method(name: str, M: Any) -> None:
         )
 
 
-def _require_count(name: str, value: int) -> None:
-    if not isinstance(value, int) or value < 1:
-        raise InputError(f"{name} is {value!r}, expected an integer of at least 1")
+def _require_count(name: str, value: int, least: int = 1) -> None:
+    if not isinstance(value, int) or value < least:
+        raise InputError(f"{name} is {value!r}, expected an integer of at least {least}")

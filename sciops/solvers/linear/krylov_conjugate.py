@@ -59,8 +59,10 @@ class FlexibleConjugateGradients(Run):
         self, system: System, x: Tensor, r: Tensor, status: Tensor, goal: Tensor, room: int, *, keep: int = 1
     ) -> None:
         super().__init__(system, x, r, status)
-        self.P, self.AP = r.new_zeros(2, keep, *r.shape)
-        self.pAp = torch.zeros(keep, len(r), dtype=torch.float64, device=r.device)
+        slots = max(keep, 1)
+        self.P, self.AP = r.new_zeros(2, slots, *r.shape)
+        self.pAp = torch.zeros(slots, len(r), dtype=torch.float64, device=r.device)
+        self.keep = keep
         self.curvature, self.steps = torch.zeros_like(self.pAp[0]), 0
 
     def step(self) -> Tensor:
@@ -70,8 +72,10 @@ class FlexibleConjugateGradients(Run):
         self.image, pAp = self.system.apply_dot(self.P[slot])
         self.AP[slot] = self.image
         moving = self.status == 0
-        rr, self.pAp[slot] = krylov.cg_update_(self.x, self.r, self.P[slot], self.image, pr, self.status, pAp)
-        self.curvature = torch.where(moving, self.pAp[slot], self.curvature)
+        rr, pAp = krylov.cg_update_(self.x, self.r, self.P[slot], self.image, pr, self.status, pAp)
+        self.curvature = torch.where(moving, pAp, self.curvature)
+        if self.keep:
+            self.pAp[slot] = pAp  # a slot without it is empty
         self.steps += 1
         return rr.sqrt()
 

@@ -76,7 +76,9 @@ class Level(Protocol):
         """b - A u."""
 
 
-def cycle(levels: Sequence[Level], solve: Callable[[Tensor], Tensor], b: Tensor, turns: int = 1, level: int = 0) -> Tensor:
+def cycle(
+    levels: Sequence[Level], solve: Callable[[Tensor], Tensor], b: Tensor, turns: int = 1, level: int = 0
+) -> Tensor:
     """One multigrid cycle from zero: an approximate solution of A u = b.
 
     Parameters

@@ -221,7 +221,7 @@ def largest_eigenvalue(
         # couplings of one sign: sharp, and for lines 2 T - A is diagonally dominant too
         return gershgorin
     start = torch.randn(ones[:1].shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    r = start.to(ones).flatten(1)
+    r = start.to(ones).flatten(1).repeat(len(ones), 1)
 
     def scaled(v: Tensor) -> Tensor:
         field = v.view_as(ones)

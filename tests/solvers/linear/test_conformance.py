@@ -8,6 +8,7 @@ import scipy.sparse.linalg as splinalg
 import torch
 from linear_systems import INSTANCES
 
+from sciops.errors import InputError
 from sciops.solvers import linear
 
 CASES = [
@@ -165,3 +166,18 @@ def test_right_hand_sides_may_depend_on_each_other(generator):
     assert found.iterations.view(2, 7)[:, 6].max() == 0 and found.iterations[12] == 0 and not found.value[1, 5].any()
     exact = direct(A, b)
     assert (found.value - exact).flatten(2).norm(dim=-1).le(1e-6 * exact.flatten(2).norm(dim=-1)).all()
+
+
+def test_flexible_directions_kept_are_conjugate_and_none_is_steepest_descent(generator):
+    A = linear.Diffusion(torch.rand(12, 12, generator=generator, dtype=torch.float64) + 0.5, (1.0, 1.0))
+    b, scale = torch.randn(12, 12, generator=generator, dtype=torch.float64), 1 / A.diagonal()[0]
+    x = torch.zeros_like(b)
+    for _ in range(5):
+        z = scale * (b - A @ x)
+        x = x + (z * (b - A @ x)).sum() / (z * (A @ z)).sum() * z
+    found = linear.fcg(A, b, M=lambda r: scale * r, keep=0, maxiter=5, raise_on_failure=False)
+    torch.testing.assert_close(found.value, x)
+    counts = [int(linear.fcg(A, b, M=lambda r: scale * r / r.norm(), keep=keep).iterations) for keep in (0, 1, 3)]
+    assert counts[0] > 2 * counts[1] and counts[2] <= counts[1] == int(linear.cg(A, b, M="jacobi").iterations)
+    with pytest.raises(InputError, match="keep is -1, expected an integer of at least 0"):
+        linear.fcg(A, b, keep=-1)
