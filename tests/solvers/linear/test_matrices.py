@@ -62,7 +62,7 @@ def test_the_nonsymmetric_one(generator):
         assert certified(A, b, getattr(linear, method)(A, b, rtol=1e-8, restart=60), 1e-8)
     for M in (None, "jacobi", "lu"):
         assert certified(A, b, linear.bicgstab(A, b, rtol=1e-8, M=M), 1e-8)
-    with pytest.raises(InputError, match="need a symmetric operator.*use 'lu'"):
+    with pytest.raises(InputError, match=r"need a symmetric operator.*use 'lu'"):
         linear.gmres(A, b, M="amg")
 
 
