@@ -71,7 +71,7 @@ class FastDiffusion:
         k = A.permeability.detach()
         k = k if k.ndim == len(A.space) + 2 else k[:, None]
         # of what is constant one value is the mean
-        means = (k[(..., *(0,) * len(axes))] if self.exact else k.mean(axes)).double().expand(-1, len(A.space))
+        means = (k.flatten(2)[..., 0] if self.exact else k.mean(axes)).double().expand(-1, len(A.space))
         c = torch.as_tensor(A.reaction, dtype=torch.float64, device=A.device).detach()
         eigenvalues = (c.mean(axes) if c.ndim else c).view(-1, *(1,) * (1 + len(A.space)))
         for a, (pair, n, h) in enumerate(zip(A.sides, A.space, A.spacing, strict=True)):

@@ -42,13 +42,14 @@ def test_the_near_null_space_helps(generator):
     assert linear.cg(A, b, M=with_motions, rtol=1e-8).iterations < plain
 
 
-def test_the_semidefinite_one(generator):
+@pytest.mark.parametrize("M", [None, "jacobi", "ic0", "amg", "schwarz"])
+def test_the_semidefinite_one(M, generator):
     A = Sparse(example("unit_square")["A"])
     b = A @ torch.randn(A.space, generator=generator, dtype=torch.float64)
     for method in ("cg", "minres", "gmres"):
-        assert certified(A, b, getattr(linear, method)(A, b, rtol=1e-8), 1e-8)
+        assert certified(A, b, getattr(linear, method)(A, b, M=M, rtol=1e-8), 1e-8)
         with pytest.raises(SolverError, match="not in its range"):
-            getattr(linear, method)(A, b + b.norm(), rtol=1e-8)
+            getattr(linear, method)(A, b + b.norm(), M=M, rtol=1e-8)
 
 
 def test_the_nonsymmetric_one(generator):
@@ -59,7 +60,10 @@ def test_the_nonsymmetric_one(generator):
         linear.cg(A, b)
     for method in ("gmres", "fgmres"):
         assert certified(A, b, getattr(linear, method)(A, b, rtol=1e-8, restart=60), 1e-8)
-    assert certified(A, b, linear.bicgstab(A, b, rtol=1e-8, M="lu"), 1e-8)
+    for M in (None, "jacobi", "lu"):
+        assert certified(A, b, linear.bicgstab(A, b, rtol=1e-8, M=M), 1e-8)
+    with pytest.raises(InputError, match=r"need a symmetric operator.*use 'lu'"):
+        linear.gmres(A, b, M="amg")
 
 
 def test_the_complex_one(generator):
