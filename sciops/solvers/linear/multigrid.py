@@ -351,17 +351,22 @@ class Multigrid:
         self._kept: Tensor | None = None
 
     def __call__(self, r: Float[Tensor, "batch rhs *space"]) -> Float[Tensor, "batch rhs *space"]:
-        """M r, in the precision of the cycle."""
+        """M r, in the dtype of r."""
+        return self.into(r, torch.empty_like(r, memory_format=torch.contiguous_format, requires_grad=False))
+
+    def into(
+        self, r: Float[Tensor, "batch rhs *space"], out: Float[Tensor, "batch rhs *space"]
+    ) -> Float[Tensor, "batch rhs *space"]:
+        """M r written into memory of the shape and dtype of r."""
         with torch.no_grad():
             size = max(abs(float(end)) for end in torch.aminmax(r)) if r.numel() else 0.0
             if not 0 < size < math.inf:
-                return torch.zeros_like(r, dtype=self.dtype) if size == 0 else r.to(self.dtype) * math.nan
+                return out.fill_(0.0 if size == 0 else math.nan)
             # what leaves the range of single precision is brought to one
             unit = 1.0 if 1e-12 < size < 1e12 else size
             r = r if unit == 1.0 else r / unit
             b = r.contiguous() if self.dtype == r.dtype else self._rounded(r)
-            u = cycle(self.levels, self.coarsest, b, self.turns)
-            return u * (unit / self._scale) if self.dtype == r.dtype else u.to(r.dtype).mul_(unit / self._scale)
+            return out.copy_(cycle(self.levels, self.coarsest, b, self.turns)).mul_(unit / self._scale)
 
     def _rounded(self, r: Tensor) -> Tensor:
         """r in the precision of the cycle, in memory that is kept as the levels keep theirs."""
