@@ -200,7 +200,7 @@ class SPDVCycle(nn.Module):
         ratios = torch.cat([rows[:, :middle], diagonal[:, None], rows[:, middle:]], 1) / total[:, None]
         entries = around(torch.cat([ratios, _logarithm(ratios.abs())], 1))
         # (batch, 2, 3, ..., 3, column, *coarse): the entries as they lie around the cell
-        entries = entries.unflatten(1, (2, *(3,) * d))
+        entries = entries.reshape(len(entries), 2, *(3,) * d, *entries.shape[2:])
         size = around(total[:, None])[:, 0] / around(total[:, None], centre=True)[:, 0]
         beside = torch.stack([_logarithm(weights), _logarithm(size)], -1)
         logits = []
@@ -236,7 +236,8 @@ class DenseSolve:
         self.inverse = torch.linalg.inv(diffusion_apply(diagonal, coupling, unit.contiguous()).flatten(2))
 
     def __call__(self, b: Tensor) -> Tensor:
-        return (b.flatten(2) @ self.inverse).view(b.shape)
+        u: Tensor = b.flatten(2) @ self.inverse
+        return u.view(b.shape)
 
 
 class LinearVCycle(nn.Module):
@@ -311,8 +312,8 @@ class LinearVCycle(nn.Module):
                 f"LinearVCycle takes f of shape (batch, {self.in_channels}, {len(self.kinds)} space axes), got "
                 f"{tuple(f.shape)}"
             )
-        *finer, coarsest = self.grids
-        return cycle(finer, coarsest.solve, f)
+        grids = [grid for grid in self.grids if isinstance(grid, _Grid)]
+        return cycle(grids[:-1], grids[-1].solve, f)
 
 
 class _Grid(nn.Module):

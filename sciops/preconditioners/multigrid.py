@@ -86,7 +86,7 @@ class LearnedMultigrid(LearnedPreconditioner):
             made, kept = precisions(diagonal, coupling)
             levels, coarsest = self.layer.levels(diagonal.to(made), coupling.to(made))
             ready = [_stencil_level(level, kept) for level in levels]
-            return Cycle(ready, CoarseSolve(*(x.to(kept) for x in coarsest)), scale=unit, dtype=kept)
+            return Cycle(ready, CoarseSolve(coarsest[0].to(kept), coarsest[1].to(kept)), scale=unit, dtype=kept)
 
     def loss(self, A: LinearOperator, generator: torch.Generator) -> Tensor:
         """See the class; in double precision, whatever the operator has."""

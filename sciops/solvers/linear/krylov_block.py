@@ -89,7 +89,7 @@ def _products(u: Block, v: Block) -> Small:
 
 def _subtract(u: Block, share: Small, v: Block) -> Block:
     """u_i less the sum of share_ij v_j, in place."""
-    found: Block = u.baddbmm_(share.to(u.dtype), v, alpha=-1)
+    found: Tensor = u.baddbmm_(share.to(u.dtype), v, alpha=-1)
     return found
 
 
@@ -103,7 +103,8 @@ def _independent(P: Block) -> Block:
     values, vectors = torch.linalg.eigh(unit[:, :, None] * gram * unit[:, None])
     keep = values > _DEPENDENT * values[:, -1:]
     mix = unit[:, :, None] * vectors * torch.where(keep, values, 1.0).rsqrt()[:, None] * keep[:, None]
-    return mix.mT.to(P.dtype) @ P
+    found: Tensor = mix.mT.to(P.dtype) @ P
+    return found
 
 
 def _inverse(curvature: Small) -> tuple[Small, Float[Tensor, " batch"], Bool[Tensor, " batch"]]:

@@ -24,6 +24,7 @@ class System:
     def __init__(self, A: LinearOperator, M: Preconditioner | None, shape: torch.Size) -> None:
         self.A, self.M, self.shape = A, M, shape
         self.applied = self.preconditioned = 0
+        self._answer: Tensor | None = None
 
     def field(self, v: Vectors) -> Tensor:
         """The vectors as fields."""
@@ -55,7 +56,12 @@ class System:
         if self.M is None:
             return r
         self.preconditioned += 1
-        z = self.M(self.field(r))
+        into = getattr(self.M, "into", None)
+        if into is None:
+            z = self.M(self.field(r))
+        else:
+            self._answer = torch.empty_like(r) if self._answer is None else self._answer
+            z = into(self.field(r), self.field(self._answer))
         if not isinstance(z, Tensor) or z.shape != self.shape or z.device != r.device:
             found = f"{tuple(z.shape)} on {z.device}" if isinstance(z, Tensor) else f"a {type(z).__name__}"
             raise InputError(

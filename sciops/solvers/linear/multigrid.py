@@ -207,20 +207,26 @@ class Cycle:
         self._kept: Tensor | None = None
 
     def __call__(self, r: Float[Tensor, "batch rhs *space"]) -> Float[Tensor, "batch rhs *space"]:
-        """M r, in the precision of the cycle."""
-        return self._scaled(r, lambda b: cycle(self.levels, self.coarsest, b, self.turns))
+        """M r, in the dtype of r."""
+        return self.into(r, torch.empty_like(r, memory_format=torch.contiguous_format, requires_grad=False))
 
-    def _scaled(self, r: Tensor, approximate: Callable[[Tensor], Tensor]) -> Tensor:
+    def into(
+        self, r: Float[Tensor, "batch rhs *space"], out: Float[Tensor, "batch rhs *space"]
+    ) -> Float[Tensor, "batch rhs *space"]:
+        """M r written into memory of the shape and dtype of r."""
+        return self._scaled(r, out, lambda b: cycle(self.levels, self.coarsest, b, self.turns))
+
+    def _scaled(self, r: Tensor, out: Tensor, approximate: Callable[[Tensor], Tensor]) -> Tensor:
         """What the levels make of r, whatever its units."""
         with torch.no_grad():
             size = max(abs(float(end)) for end in torch.aminmax(r)) if r.numel() else 0.0
             if not 0 < size < math.inf:
-                return torch.zeros_like(r, dtype=self.dtype) if size == 0 else r.to(self.dtype) * math.nan
+                return out.fill_(0.0 if size == 0 else math.nan)
             # what leaves the range of single precision is brought to one
             unit = 1.0 if 1e-12 < size < 1e12 else size
             r = r if unit == 1.0 else r / unit
-            u = approximate(r.contiguous() if self.dtype == r.dtype else self._rounded(r))
-            return u * (unit / self._scale) if self.dtype == r.dtype else u.to(r.dtype).mul_(unit / self._scale)
+            b = r.contiguous() if self.dtype == r.dtype else self._rounded(r)
+            return out.copy_(approximate(b)).mul_(unit / self._scale)
 
     def _rounded(self, r: Tensor) -> Tensor:
         """r in the precision of the cycle, in memory that is kept as the levels keep theirs."""
@@ -393,6 +399,8 @@ class Multigrid(Cycle):
             diagonal, coupling = coarse
         coarsest = CoarseSolve(diagonal.to(kept), coupling.to(kept), zeros)
         super().__init__(levels, coarsest, turns=self.turns, scale=scale, dtype=kept)
+        self.levels: list[StencilLevel | LineLevel] = levels
+        self.coarsest: CoarseSolve = coarsest
         self._last = tuple(diagonal.shape[1:])
 
     def guess(self, b: Float[Tensor, "*lead *space"], cycles: int = 1) -> Float[Tensor, "*lead *space"]:
@@ -426,7 +434,8 @@ class Multigrid(Cycle):
         if not isinstance(cycles, int) or cycles < 1:
             raise InputError(f"nested iteration takes a whole number of cycles, at least one, got {cycles!r}")
         fields = self.A.canonical(b, "b")
-        u = self._scaled(fields, lambda f: full_multigrid(self.levels, self.coarsest, f, self.turns, cycles))
+        u = torch.empty_like(fields, memory_format=torch.contiguous_format, requires_grad=False)
+        self._scaled(fields, u, lambda f: full_multigrid(self.levels, self.coarsest, f, self.turns, cycles))
         return u.to(b.dtype).reshape(b.shape)
 
     def __repr__(self) -> str:

@@ -21,9 +21,10 @@ from sciops.solvers.linear.operator import LinearOperator
 class Preconditioner(Protocol):
     """An approximate inverse: a callable on residuals ``(batch, rhs, *space)`` that returns a tensor of that shape.
 
-    The result may be float32 where the residual is float64. Two attributes are read where they are there:
-    `symmetric`, True or False, refuses or spares checks, and `T` is the transposed preconditioner, which the
-    derivatives of solves with operators that are not symmetric take.
+    The result may be float32 where the residual is float64. Three attributes are read where they are there:
+    `symmetric`, True or False, refuses or spares checks; `T` is the transposed preconditioner, which the derivatives of
+    solves with operators that are not symmetric take; and `into(r, out)` writes M r into memory of the shape and dtype
+    of r and returns it, which spares a large batch fresh memory in each iteration.
     """
 
     def __call__(self, r: Float[Tensor, "batch rhs *space"]) -> Float[Tensor, "batch rhs *space"]:

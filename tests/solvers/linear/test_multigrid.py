@@ -257,3 +257,16 @@ def test_nan_comes_back_as_nan() -> None:
     b[0, 0, 3, 3] = torch.nan
     assert Multigrid(A)(b).isnan().any()
     assert not Multigrid(A)(torch.zeros_like(b)).any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_an_answer_goes_into_memory_that_is_given(dtype, generator):
+    A = Diffusion(torch.rand(3, 24, 20, generator=generator, dtype=torch.float64) + 0.5, (0.1, 0.1)).to(dtype)
+    M, r = Multigrid(A), torch.randn(2, 3, 2, 24, 20, generator=generator, dtype=torch.float64).to(dtype)
+    out = torch.full_like(r[0], torch.nan)
+    first = M(r[0])
+    assert M.into(r[0], out) is out and torch.equal(out, first) and out.dtype == dtype
+    second = M(r[1])
+    assert torch.equal(first, out) and not torch.equal(first, second)  # answers of calls are memory of their own
+    assert not M.into(torch.zeros_like(out), out).any()
+    assert M.into(torch.full_like(out, torch.nan), out).isnan().all()
