@@ -295,8 +295,9 @@ class Multigrid:
             smoother = self.smoother or choose_smoother(coupling)
             if self.coarsening == "galerkin" and halves_evenly(coupling):
                 weights: Tensor | None = blackbox_weights(diagonal, coupling)
-                if isinstance(smoother, Line) and diagonal.ndim == 3 and len(smoother.along(2)) == 1:
-                    weights = line_weights(weights, diagonal, coupling, *smoother.along(2))  # type: ignore[arg-type]
+                if isinstance(smoother, Line) and len(smoother.along(diagonal.ndim - 1)) == 1:
+                    (axis,) = smoother.along(diagonal.ndim - 1)
+                    weights = line_weights(weights, diagonal, coupling, axis)  # type: ignore[arg-type]
                 coarse = galerkin(diagonal, coupling, weights)  # type: ignore[arg-type]
             elif coupling.shape[1] == coupling.ndim - 2:
                 weights, coarse = None, coarsen(diagonal, coupling)
