@@ -1,13 +1,14 @@
 """Where the defaults of `Multigrid` come from: a search over systems that are reported nowhere, on one thread.
 
 The systems of the search have fields of other seeds, roughness and contrasts than those that are reported. What wins by
-the geometric mean of set-up and solve to 1e-6 is the default; the second test holds it against the reported systems.
+the geometric mean of set-up and solve to 1e-6, in processor time, is the default; the other test holds it against the
+reported systems.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import time
 from typing import Any
 
 import numpy as np
@@ -26,13 +27,12 @@ ISOTROPIC: dict[str, dict[str, Any]] = {
         for turns, name in ((1, "V"), (2, "W"))
         for degree, lower in (
             *((1, 0.5), (1, 0.25), (2, 0.35), (2, 0.25), (2, 0.15), (3, 0.25), (3, 0.15), (3, 0.1), (4, 0.15)),
-            *((4, 0.1), (4, 0.05), (5, 0.1), (6, 0.05)),
+            *((4, 0.1), (5, 0.1), (6, 0.05)),
         )
-        if turns == 1 or degree in (2, 3)
+        if turns == 1 or (degree, lower) in ((2, 0.25), (3, 0.15))
     },
     "Line(), V": {"smoother": Line()},
     "Chebyshev(3, 0.15), V, sums": {"smoother": Chebyshev(3, 0.15), "coarsening": "sums"},
-    "RedBlack(1), V, sums": {"smoother": RedBlack(1), "coarsening": "sums"},
     "RedBlack(2), V, sums": {"smoother": RedBlack(2), "coarsening": "sums"},
     "RedBlack(2), W, sums": {"smoother": RedBlack(2), "coarsening": "sums", "turns": 2},
 }
@@ -45,7 +45,7 @@ DIRECTED: dict[str, dict[str, Any]] = {
             "smoother": Line(axes, degree, lower)
         }
         for axes in (0, None)
-        for degree, lower in ((1, 0.4), (1, 0.25), (2, 0.4), (2, 0.25), (2, 0.1), (3, 0.25), (3, 0.1))
+        for degree, lower in ((1, 0.25), (2, 0.4), (2, 0.25), (2, 0.1), (3, 0.25), (3, 0.1))
     },
 }
 
@@ -77,7 +77,7 @@ def system(k: Tensor, seed: int) -> tuple[Diffusion, Tensor]:
 
 def isotropic() -> dict[str, tuple[Diffusion, Tensor]]:
     found = {}
-    for d, sizes in ((2, (128, 256, 512)), (3, (32, 48))):
+    for d, sizes in ((2, (128, 512)), (3, (32, 48))):
         for number, n in enumerate(sizes):
             for kind in ("lognormal", "two-phase"):
                 for contrast in (1e1, 1e3, 1e5):
@@ -102,27 +102,24 @@ def directed() -> dict[str, tuple[Diffusion, Tensor]]:
 
 
 def search(
-    systems: dict[str, tuple[Diffusion, Tensor]],
-    candidates: dict[str, dict[str, Any]],
-    take_turns: Callable[..., dict[str, list[float]]],
+    systems: dict[str, tuple[Diffusion, Tensor]], candidates: dict[str, dict[str, Any]]
 ) -> dict[str, tuple[list[int], float]]:
     """Iterations on all systems, and the geometric mean of set-up and solve over the default's, printed as a table."""
     counts: dict[str, list[int]] = {name: [] for name in candidates}
     logs: dict[str, list[float]] = {name: [] for name in candidates}
     for A, b in systems.values():
-        last: dict[str, int] = {}
-
-        def program(name: str, A: Diffusion = A, b: Tensor = b, last: dict[str, int] = last) -> Callable[[], None]:
-            def run() -> None:
+        last, times = {}, dict.fromkeys(candidates, math.inf)
+        for turn in range(3):
+            # every other turn goes backwards: nobody always runs in the wake of the same other
+            for name in list(candidates)[:: -1 if turn % 2 else 1]:
+                start = time.process_time()
                 M = Multigrid(A, **candidates[name])
                 last[name] = int(cg(A, b, M=M, rtol=1e-6, maxiter=100, raise_on_failure=False).iterations.max())
-
-            return run
-
-        times = take_turns({name: program(name) for name in candidates}, turns=3)
+                if turn > 0:  # the first one warms up
+                    times[name] = min(times[name], time.process_time() - start)
         for name in candidates:
             counts[name].append(last[name])
-            logs[name].append(math.log(min(times[name])))
+            logs[name].append(math.log(times[name]))
     flat = [name.split()[0].endswith("^2") for name in systems]
     print(f"\n{'iterations, mean (most)':<40}{'2D':>13}{'3D':>13}{'set-up and solve over the default':>36}")
     found = {}
@@ -138,13 +135,11 @@ def search(
 
 
 @pytest.mark.parametrize("which", ["isotropic", "directed"])
-def test_no_candidate_is_much_quicker_than_the_default(
-    which: str, take_turns: Callable[..., dict[str, list[float]]]
-) -> None:
+def test_no_candidate_is_much_quicker_than_the_default(which: str, one_thread: None) -> None:
     systems, candidates = (isotropic(), ISOTROPIC) if which == "isotropic" else (directed(), DIRECTED)
-    found = search(systems, candidates, take_turns)
+    found = search(systems, candidates)
     best = min(found, key=lambda name: found[name][1])
-    print(f"the quickest of {len(systems)} systems: {best}")
+    print(f"the quickest on {len(systems)} systems: {best}")
     assert found[best][1] > 0.85, best
 
 

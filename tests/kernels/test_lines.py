@@ -99,6 +99,16 @@ def test_line_weights_keep_what_is_constant_along_lines(
         diagonal, coupling = galerkin(diagonal, coupling, weights)
 
 
+def test_line_weights_are_differentiable(generator: torch.Generator) -> None:
+    k = torch.rand(1, 4, 5, generator=generator, dtype=torch.float64).add(0.5).requires_grad_()
+
+    def weights(k: Tensor) -> Tensor:
+        diagonal, coupling = diffusion_operator(k, (1.0, 1.0), "dirichlet")
+        return line_weights(blackbox_weights(diagonal, coupling), diagonal, coupling, 1)
+
+    assert torch.autograd.gradcheck(weights, (k,))
+
+
 def test_what_they_refuse() -> None:
     diagonal, coupling = torch.full((1, 4, 4), 4.0), torch.ones(1, 2, 4, 4)
     factors = line_factors(diagonal, coupling, 1)

@@ -33,6 +33,7 @@ from sciops.solvers.linear.levels import CoarseSolve, LineLevel, StencilLevel
 from sciops.solvers.linear.operator import LinearOperator
 from sciops.solvers.linear.preconditioner import preconditioners
 from sciops.solvers.linear.smoothers import (
+    PLAIN,
     Chebyshev,
     Line,
     RedBlack,
@@ -282,9 +283,11 @@ class Multigrid:
                 f"the diagonal of A reaches from {float(smallest):g} to {float(largest):g}: multigrid needs one that "
                 f"is positive and finite everywhere"
             )
-        # a weak axis beside a strong one does not show in the diagonal
-        weakest = 2 * (coupling.ndim - 2) * torch.where(coupling > 0, coupling, smallest).amin()
-        fits = bool(largest < _CONTRAST * torch.minimum(smallest, weakest))
+        fits = bool(largest < _CONTRAST * smallest)
+        if fits and choose_smoother(coupling) != PLAIN:
+            # a weak axis beside a strong one does not show in the diagonal
+            weakest = torch.where(coupling > 0, coupling, largest).amin()
+            fits = bool(largest < _CONTRAST * 2 * (coupling.ndim - 2) * weakest)
         self.dtype = dtype or (torch.float32 if fits else diagonal.dtype)
         # entries around one, whatever the units: single precision ends at 1e38
         self._scale = float(largest)
