@@ -138,22 +138,27 @@ def search(
 def test_no_candidate_is_much_quicker_than_the_default(which: str, one_thread: None) -> None:
     systems, candidates = (isotropic(), ISOTROPIC) if which == "isotropic" else (directed(), DIRECTED)
     found = search(systems, candidates)
-    best = min(found, key=lambda name: found[name][1])
-    print(f"the quickest on {len(systems)} systems: {best}")
-    assert found[best][1] > 0.85, best
+    # constant prolongation is quick where it converges, and misses the gate of the reported systems in 3D
+    able = {name: share for name, (_, share) in found.items() if "sums" not in name}
+    best = min(able, key=lambda name: able[name])
+    print(f"the quickest on {len(systems)} systems, without sums: {best}")
+    assert able[best] > 0.85, best
 
 
 def test_reported_systems(one_thread: None) -> None:
-    print(
-        f"\n{'iterations to 1e-6':<20}" + "".join(f"{size:>8}" for size in ("64", "128", "256", "512", "1024", "2048"))
-    )
+    sizes = {2: (64, 128, 256, 512, 1024, 2048), 3: (64, 128)}
+    print(f"\n{'iterations to 1e-6':<30}" + "".join(f"{size:>8}" for size in sizes[2]))
+    counts: dict[tuple[str, int], list[int]] = {}
     for kind in ("lognormal", "two-phase"):
-        counts: dict[int, list[int]] = {2: [], 3: []}
-        for d, sizes in ((2, (64, 128, 256, 512, 1024, 2048)), (3, (64, 128))):
-            for n in sizes:
-                k = coefficient(kind, 1e3, gaussian(n, d, 0, tau=3.0, power=2.0))
-                A, b = system(k, 1)
-                counts[d].append(int(cg(A, b, M=Multigrid(A), rtol=1e-6).iterations.max()))
-            print(f"{kind + f', {d}D':<20}" + "".join(f"{c:>8}" for c in counts[d]))
-        assert max(counts[2]) <= 1.3 * min(counts[2]), counts
-        assert max(counts[3]) <= 12, counts
+        for coarsening in ("galerkin", "sums"):
+            for d in (2, 3):
+                counts[coarsening, d] = []
+                for n in sizes[d]:
+                    A, b = system(coefficient(kind, 1e3, gaussian(n, d, 0, tau=3.0, power=2.0)), 1)
+                    found = cg(A, b, M=Multigrid(A, coarsening=coarsening), rtol=1e-6)
+                    counts[coarsening, d].append(int(found.iterations.max()))
+                name = f"{kind}, {coarsening}, {d}D from {sizes[d][0]}"
+                print(f"{name:<30}" + "".join(f"{c:>8}" for c in counts[coarsening, d]))
+        assert max(counts["galerkin", 2]) <= 1.3 * min(counts["galerkin", 2]), counts
+        assert max(counts["galerkin", 3]) <= 12, counts
+    assert max(counts["sums", 3]) > 12, counts  # why the quicker set-up is not the default

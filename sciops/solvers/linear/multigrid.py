@@ -284,7 +284,8 @@ class Multigrid:
                 f"is positive and finite everywhere"
             )
         fits = bool(largest < _CONTRAST * smallest)
-        if fits and choose_smoother(coupling) != PLAIN:
+        smoother = self.smoother or choose_smoother(coupling)
+        if fits and smoother != PLAIN:
             # a weak axis beside a strong one does not show in the diagonal
             weakest = torch.where(coupling > 0, coupling, largest).amin()
             fits = bool(largest < _CONTRAST * 2 * (coupling.ndim - 2) * weakest)
@@ -295,7 +296,8 @@ class Multigrid:
         self.levels: list[StencilLevel | LineLevel] = []
         self.smoothers: list[Smoother] = []
         while diagonal[0].numel() > _COARSEST:
-            smoother = self.smoother or choose_smoother(coupling)
+            if self.smoother is None and self.levels:
+                smoother = choose_smoother(coupling)
             if self.coarsening == "galerkin" and halves_evenly(coupling):
                 weights: Tensor | None = blackbox_weights(diagonal, coupling)
                 if isinstance(smoother, Line) and len(smoother.along(diagonal.ndim - 1)) == 1:

@@ -196,8 +196,9 @@ def choose_smoother(coupling: Tensor) -> Smoother:
         below = torch.where(cells // stride % n > 0, cells - stride, cells + (n - 1) * stride)
         # a coarse operator spreads what it couples along an axis over all links that lead there
         there = [number for number, o in enumerate(offsets(d, coupling.shape[1])) if o[axis]]
-        sides.append(sum(links[:, number, cells] + links[:, number, below] for number in there))
-    strengths = torch.stack(sides)  # type: ignore[arg-type]
+        leading = links[:, there]
+        sides.append((leading[..., cells] + leading[..., below]).sum(1))
+    strengths = torch.stack(sides)
     weakest, strongest = strengths.amin(0).clamp_min(0), strengths.amax(0)
     # against the weakest axis, and not weak itself: between two weak ones there is little but rounding
     strong = (strengths > _STRONG * weakest) & (_STRONG * strengths > strongest)
