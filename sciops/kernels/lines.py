@@ -18,6 +18,7 @@ References: G. Golub, C. Van Loan, "Matrix computations", 2013, 4.3; U. Trottenb
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -147,23 +148,23 @@ def line_weights(
     coupling: Float[Tensor, "batch link *space"],
     axis: int,
 ) -> Float[Tensor, "batch column *coarse"]:
-    r"""Weights in two dimensions that follow whole lines, where the couplings along one axis are much the strongest.
+    r"""Weights of prolongation that follow whole lines, where the couplings along one axis are much the strongest.
 
     Weights that follow each equation by itself differ from cell to cell along a strong line, and what they make of a
     field that is constant along it is not: it has a large energy, and the coarse grid does not correct such fields.
-    Here the shares of the lines on either side hold all equations of a line at once, with T of
-    :mod:`sciops.kernels.lines` and the sums S of all couplings to the line below or above,
+    Here the shares s of the lines around hold all equations of a line at once, with T of this module and the sums S of
+    all couplings to a line around,
 
-    .. math:: s = T^{-1} S, \qquad (P e)_i = s^-_i\, (Q e)_{i^-} + s^+_i\, (Q e)_{i^+},
+    .. math:: s_j = T^{-1} S_j, \qquad (P e)_i = \sum_j s_{j,i}\, (Q e)_{i_j},
 
-    where Q prolongs along the lines of the coarse points.
+    where Q prolongs along the lines of the coarse points and i_j is the cell beside i on line j.
 
     Parameters
     ----------
     weights
-        Of :func:`blackbox_weights`; those along the lines are kept.
+        Of :func:`~sciops.kernels.blackbox.blackbox_weights`; those along the lines are kept.
     diagonal, coupling
-        Of the operator.
+        Of the operator, on two or three axes.
     axis
         Along which the lines run.
 
@@ -175,7 +176,12 @@ def line_weights(
     Raises
     ------
     InputError
-        For shapes that do not fit each other, or another number of axes.
+        For shapes that do not fit each other, or an axis that is not there.
+
+    Notes
+    -----
+    Among lines, the rule of :mod:`sciops.kernels.blackbox` holds with T in place of the diagonal: what leads across an
+    axis on which a line is even adds to the diagonal, lines with two odd indices take from those with one.
 
     Examples
     --------
@@ -186,29 +192,62 @@ def line_weights(
     torch.Size([1, 8, 3, 3])
     """
     require_operator(diagonal, coupling, diagonal[:, None])
-    _require_axis(axis, 2)
-    if diagonal.ndim != 3:
-        raise InputError(f"line_weights takes operators on two axes, got {diagonal.ndim - 1}")
+    d = diagonal.ndim - 1
+    _require_axis(axis, d)
     _require_columns(weights, diagonal.shape[0], diagonal.shape[1:])
-    across = 1 - axis
-    above, below = torch.zeros_like(diagonal), torch.zeros_like(diagonal)
-    for number, o in enumerate(offsets(2, coupling.shape[1])):
+    spaces, across = tuple(range(1, d + 1)), [a for a in range(d) if a != axis]
+    # all that leads from a cell to the line beside it, by the offset of that line
+    sums: dict[tuple[int, ...], Tensor] = {}
+    for number, o in enumerate(offsets(d, coupling.shape[1])):
         here = coupling[:, number]
-        back = here.roll(o, (1, 2))
-        if o[across] > 0:
-            above, below = above + here, below + back
-        elif o[across] < 0:
-            above, below = above + back, below + here
-    shares = line_solve(line_factors(diagonal, coupling, axis), torch.stack([below, above], 1), axis)
+        for to, value in ((o, here), (tuple(-x for x in o), here.roll(o, spaces))):
+            line = tuple(0 if a == axis else x for a, x in enumerate(to))
+            if any(line):
+                sums[line] = sums.get(line, torch.zeros_like(value)) + value
+    ones = torch.ones_like(diagonal)
+    shares = {(0,) * d: ones}  # by the corner, 0 or 1 on each axis, that a line with these odd indices takes from
+    odd = [
+        (torch.arange(n, device=ones.device) % 2 == 1).view(-1, *(1,) * (d - a - 1))
+        for a, n in enumerate(ones.shape[1:])
+    ]
+    for count in range(1, d):
+        for along in itertools.combinations(across, count):
+            here = torch.ones((), dtype=torch.bool, device=ones.device)
+            for a in across:
+                here = here & (odd[a] if a in along else ~odd[a])
+            beside: dict[tuple[int, ...], Tensor] = {}
+            kept = diagonal
+            for line, value in sums.items():
+                key = tuple(x if a in along else 0 for a, x in enumerate(line))
+                if any(key):
+                    beside[key] = beside.get(key, torch.zeros_like(value)) + value
+                else:
+                    kept = kept - value
+            factors = line_factors(kept, coupling, axis)
+            corners = [
+                c for c in itertools.product((0, 1), repeat=d) if not any(c[a] for a in range(d) if a not in along)
+            ]
+            rights = []
+            for corner in corners:
+                total = torch.zeros_like(diagonal)
+                for key, value in beside.items():
+                    if any(x and (x > 0) != bool(bit) for x, bit in zip(key, corner, strict=True)):
+                        continue
+                    reached = tuple(0 if x else bit for x, bit in zip(key, corner, strict=True))
+                    total = total + value * shares.get(reached, torch.zeros_like(value)).roll([-x for x in key], spaces)
+                rights.append(total)
+            for corner, share in zip(corners, line_solve(factors, torch.stack(rights, 1), axis).unbind(1), strict=True):
+                before = shares.get(corner, torch.zeros_like(share))
+                shares[corner] = torch.where(here, share, before)
     found = []
-    for number, o in enumerate(columns(2)):
-        if not o[across]:
+    for number, o in enumerate(columns(d)):
+        if not any(o[a] for a in across):
             found.append(weights[:, number])
             continue
-        along = tuple(0 if a == across else x for a, x in enumerate(o))
-        # a cell above a coarse point takes it as its lower one
-        share = _cells(shares[:, :1] if o[across] > 0 else shares[:, 1:], o)[:, 0]
-        found.append(share * weights[:, columns(2).index(along)] if any(along) else share)
+        # the cell below a coarse point takes it as its upper one, the cell above as its lower one
+        share = _cells(shares[tuple(int(x < 0 and a != axis) for a, x in enumerate(o))][:, None], o)[:, 0]
+        line = tuple(x if a == axis else 0 for a, x in enumerate(o))
+        found.append(share * weights[:, columns(d).index(line)] if any(line) else share)
     return torch.stack(found, 1)
 
 

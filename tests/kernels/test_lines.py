@@ -71,27 +71,42 @@ def test_a_line_that_nothing_holds_is_solved_but_for_a_constant(generator: torch
         assert u[0, 0, -1] == 0
 
 
-@pytest.mark.parametrize("axis", [0, 1])
-@pytest.mark.parametrize("space", [(16, 12), (9, 11)])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("space", [(16, 12), (9, 11), (8, 6, 10), (7, 5, 9)])
 def test_line_weights_keep_what_is_constant_along_lines(
-    axis: int, space: tuple[int, int], generator: torch.Generator
+    axis: int, space: tuple[int, ...], generator: torch.Generator
 ) -> None:
-    k = torch.rand(1, 1, *space, generator=generator, dtype=torch.float64).mul(5).exp().repeat(1, 2, 1, 1)
+    d = len(space)
+    axis %= d
+    k = torch.rand(1, 1, *space, generator=generator, dtype=torch.float64).mul(5).exp().repeat(1, d, *(1,) * d)
     k[:, axis] *= 1e6
-    diagonal, coupling = diffusion_operator(k, (1.0, 1.0), "neumann")
-    plain = blackbox_weights(diagonal, coupling)
-    weights = line_weights(plain, diagonal, coupling, axis)
-    ones = torch.ones(1, 1, *coarse_shape(space), dtype=torch.float64)
-    inside = tuple(slice(0, n if n % 2 else n - 1) for n in space)  # beyond the last point there is another rule
-    assert torch.allclose(blackbox_prolong(ones, weights, space)[0, 0][inside], torch.ones(()).double(), atol=1e-3)
-    lines = torch.randn(coarse_shape(space)[1 - axis], generator=generator, dtype=torch.float64)
-    coarse = (lines[None] if axis == 0 else lines[:, None]).expand(coarse_shape(space))[None, None].contiguous()
+    diagonal, coupling = diffusion_operator(k, (1.0,) * d, "neumann")
+    for _ in range(2):  # along the axes, then to all cells around
+        space = tuple(diagonal.shape[1:])
+        plain = blackbox_weights(diagonal, coupling)
+        weights = line_weights(plain, diagonal, coupling, axis)
+        ones = torch.ones(1, 1, *coarse_shape(space), dtype=torch.float64)
+        inside = tuple(slice(0, n if n % 2 else n - 1) for n in space)  # beyond the last point there is another rule
+        assert torch.allclose(blackbox_prolong(ones, weights, space)[0, 0][inside], ones.new_ones(()), atol=1e-3)
+        shape = [1 if a == axis else n for a, n in enumerate(coarse_shape(space))]
+        lines = torch.randn(1, 1, *shape, generator=generator, dtype=torch.float64)
+        coarse = lines.expand(1, 1, *coarse_shape(space)).contiguous()
+        energies = []
+        for w in (weights, plain):
+            u = blackbox_prolong(coarse, w, space)
+            energies.append(float((u * diffusion_apply(diagonal, coupling, u)).sum()))
+        assert energies[0] < 0.1 * energies[1]
+        diagonal, coupling = galerkin(diagonal, coupling, weights)
 
-    def energy(w: Tensor) -> float:
-        u = blackbox_prolong(coarse, w, space)
-        return float((u * diffusion_apply(diagonal, coupling, u)).sum())
 
-    assert energy(weights) < 0.1 * energy(plain)
+def test_line_weights_are_differentiable(generator: torch.Generator) -> None:
+    k = torch.rand(1, 4, 5, generator=generator, dtype=torch.float64).add(0.5).requires_grad_()
+
+    def weights(k: Tensor) -> Tensor:
+        diagonal, coupling = diffusion_operator(k, (1.0, 1.0), "dirichlet")
+        return line_weights(blackbox_weights(diagonal, coupling), diagonal, coupling, 1)
+
+    assert torch.autograd.gradcheck(weights, (k,))
 
 
 def test_what_they_refuse() -> None:
@@ -106,5 +121,5 @@ def test_what_they_refuse() -> None:
         line_solve(factors, torch.ones(1, 1, 4, 5), 1)
     with pytest.raises(InputError, match="not contiguous"):
         line_solve_(torch.ones(1, 1, 4, 4).mT, factors, 1)
-    with pytest.raises(InputError, match="two axes"):
-        line_weights(torch.ones(1, 2, 2), torch.ones(1, 4), torch.ones(1, 1, 4), 0)
+    with pytest.raises(InputError, match="one of the axes 0 to 0"):
+        line_weights(torch.ones(1, 2, 2), torch.ones(1, 4), torch.ones(1, 1, 4), 1)

@@ -33,6 +33,7 @@ from sciops.solvers.linear.levels import CoarseSolve, LineLevel, StencilLevel
 from sciops.solvers.linear.operator import LinearOperator
 from sciops.solvers.linear.preconditioner import preconditioners
 from sciops.solvers.linear.smoothers import (
+    PLAIN,
     Chebyshev,
     Line,
     RedBlack,
@@ -235,8 +236,10 @@ class Cycle:
         return self._kept.copy_(r)
 
 
-def precisions(diagonal: Tensor, coupling: Tensor) -> tuple[torch.dtype, torch.dtype]:
+def precisions(diagonal: Tensor, coupling: Tensor, *, one_strength: bool = True) -> tuple[torch.dtype, torch.dtype]:
     """In which precision to make levels, and in which to keep them: what single precision holds of the weak entries.
+
+    With `one_strength` no axis is known to be much stronger than the others, and the diagonal tells enough.
 
     Examples
     --------
@@ -244,9 +247,11 @@ def precisions(diagonal: Tensor, coupling: Tensor) -> tuple[torch.dtype, torch.d
     (torch.float64, torch.float32)
     """
     largest, smallest = diagonal.amax(), diagonal.amin()
-    # a weak axis beside a strong one does not show in the diagonal
-    weakest = 2 * (coupling.ndim - 2) * torch.where(coupling > 0, coupling, smallest).amin()
-    contrast = float(largest / torch.minimum(smallest, weakest))
+    if not one_strength:
+        # a weak axis beside a strong one does not show in the diagonal
+        weakest = torch.where(coupling > 0, coupling, largest).amin()
+        smallest = torch.minimum(smallest, 2 * (coupling.ndim - 2) * weakest)
+    contrast = float(largest / smallest)
     made = torch.float32 if contrast < _CONTRAST_MADE else torch.float64
     return made, torch.float32 if contrast < _CONTRAST_KEPT else torch.float64
 
@@ -368,17 +373,20 @@ class Multigrid(Cycle):
         # entries around one, whatever the units: single precision ends at 1e38
         scale = float(largest)
         diagonal, coupling = diagonal / scale, coupling / scale
-        made, kept = precisions(diagonal, coupling)
+        smoother = self.smoother or choose_smoother(coupling)
+        made, kept = precisions(diagonal, coupling, one_strength=smoother == PLAIN)
         kept = dtype or kept
         diagonal, coupling = diagonal.to(made), coupling.to(made)
         levels: list[StencilLevel | LineLevel] = []
         self.smoothers: list[Smoother] = []
         while diagonal[0].numel() > _COARSEST:
-            smoother = self.smoother or choose_smoother(coupling)
+            if self.smoother is None and levels:
+                smoother = choose_smoother(coupling)
             if self.coarsening == "galerkin" and halves_evenly(coupling):
                 weights: Tensor | None = blackbox_weights(diagonal, coupling)
-                if isinstance(smoother, Line) and diagonal.ndim == 3 and len(smoother.along(2)) == 1:
-                    weights = line_weights(weights, diagonal, coupling, *smoother.along(2))  # type: ignore[arg-type]
+                if isinstance(smoother, Line) and len(smoother.along(diagonal.ndim - 1)) == 1:
+                    (axis,) = smoother.along(diagonal.ndim - 1)
+                    weights = line_weights(weights, diagonal, coupling, axis)  # type: ignore[arg-type]
                 coarse = galerkin(diagonal, coupling, weights)  # type: ignore[arg-type]
             elif coupling.shape[1] == coupling.ndim - 2:
                 weights, coarse = None, coarsen(diagonal, coupling)

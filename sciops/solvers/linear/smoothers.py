@@ -23,6 +23,7 @@ from sciops.kernels.stencil import diffusion_apply, offsets
 _SAFETY = 1.1  # over the largest eigenvalue, which Lanczos finds from below
 _STRONG = 5.0  # times as strong as along another axis, from where on lines pay
 _SHARE = 0.15  # of the cells for which that holds
+_SAMPLE = 4096  # cells that are looked at
 
 
 def _require_polynomial(smoother: Chebyshev | Line) -> None:
@@ -130,7 +131,7 @@ class Line:
 
 
 Smoother = Chebyshev | RedBlack | Line
-_PLAIN, _PLANES = Chebyshev(3, 0.15), Chebyshev(8, 0.02)
+PLAIN, PLANES = Chebyshev(3, 0.15), Chebyshev(8, 0.02)
 SMOOTHERS: dict[str, Callable[[], Smoother]] = {"chebyshev": Chebyshev, "red-black": RedBlack, "line": Line}
 
 
@@ -182,22 +183,30 @@ def choose_smoother(coupling: Tensor) -> Smoother:
     """
     d = coupling.ndim - 2
     if d == 1:
-        return _PLAIN
-    sides = []
-    for axis in range(d):
+        return PLAIN
+    space = coupling.shape[2:]
+    cells = torch.arange(space.numel(), device=coupling.device)
+    if cells.numel() > _SAMPLE:
+        # drawn by chance, lest what repeats itself is met at one place only
+        draw = torch.randint(cells.numel(), (_SAMPLE,), generator=torch.Generator().manual_seed(0))
+        cells = draw.to(coupling.device)
+    links, sides, stride = coupling.flatten(2), [], space.numel()
+    for axis, n in enumerate(space):
+        stride //= n
+        below = torch.where(cells // stride % n > 0, cells - stride, cells + (n - 1) * stride)
         # a coarse operator spreads what it couples along an axis over all links that lead there
-        over = sum(w for w, o in zip(coupling.unbind(1), offsets(d, coupling.shape[1]), strict=True) if o[axis])
-        assert isinstance(over, Tensor)
-        sides.append(over + over.roll(1, axis + 1))
+        there = [number for number, o in enumerate(offsets(d, coupling.shape[1])) if o[axis]]
+        leading = links[:, there]
+        sides.append((leading[..., cells] + leading[..., below]).sum(1))
     strengths = torch.stack(sides)
     weakest, strongest = strengths.amin(0).clamp_min(0), strengths.amax(0)
     # against the weakest axis, and not weak itself: between two weak ones there is little but rounding
     strong = (strengths > _STRONG * weakest) & (_STRONG * strengths > strongest)
     some = _SHARE * (strongest > 0).sum()
     if bool((strong.sum(0) > 1).sum() > some):
-        return _PLANES
+        return PLANES
     axes = tuple(axis for axis, many in enumerate((strong.flatten(1).sum(1) > some).tolist()) if many)
-    return Line(axes) if axes else _PLAIN
+    return Line(axes) if axes else PLAIN
 
 
 def largest_eigenvalue(
