@@ -6,12 +6,14 @@ from sciops.preconditioners import families
 from sciops.preconditioners.adapters import to_petsc, to_scipy
 from sciops.preconditioners.base import LearnedPreconditioner, OperatorFamily, TrainingRecord, registry
 from sciops.preconditioners.families import DiffusionFamily
+from sciops.preconditioners.neural import NeuralPreconditioner
 from sciops.preconditioners.saving import load
 from sciops.preconditioners.training import train
 
 __all__ = [
     "DiffusionFamily",
     "LearnedPreconditioner",
+    "NeuralPreconditioner",
     "OperatorFamily",
     "TrainingRecord",
     "families",
