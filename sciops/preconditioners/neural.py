@@ -150,7 +150,7 @@ class NeuralPreconditioner(LearnedPreconditioner):
             raise InputError(
                 f"the network returned {tuple(out.shape)}, expected (batch, channel, *space) of {expected}"
             )
-        return CoarseSpace(torch.cat([torch.ones_like(out[:, :1]), out], 1), self.block)
+        return CoarseSpace(torch.cat([torch.ones_like(A.diagonal)[:, None], out], 1), self.block)
 
     def _direction(self, A: Stencil) -> Callable[[Fields], Fields]:
         known = _features(A)

@@ -83,15 +83,16 @@ def test_dense_and_sparse_factors_give_the_same(generator):
 @pytest.mark.parametrize("form", ["coarse", "direction"])
 @pytest.mark.parametrize("space", [(37,), (24, 20), (7, 8, 9)], ids=str)
 def test_batches_and_scales_do_not_matter(form, space, generator):
-    A, model = operators(space, generator), neural(len(space), form, block=4)
+    A = families.mixed(*space, batch=2, contrast=(2.0, 20.0))(generator).to(torch.float64)
+    model = neural(len(space), form, block=4)
     r = torch.randn(2, 3, *space, generator=generator, dtype=torch.float64)
     both = model.setup(A)(r)
     for i, single in enumerate(A.singles()):
         for j in range(3):
             alone = model.setup(single)(r[i : i + 1, j : j + 1])
-            assert (alone[0, 0] - both[i, j]).norm() <= 1e-3 * both[i, j].norm()
+            assert (alone[0, 0] - both[i, j]).norm() <= 1e-2 * both[i, j].norm()  # single precision
     scaled = model.setup(Diffusion(1e6 * A.permeability, A.grid))(1e-9 * r)
-    assert (1e15 * scaled - both).norm() <= 1e-3 * both.norm()
+    assert (1e15 * scaled - both).norm() <= 1e-2 * both.norm()
     assert model.setup(A)(torch.zeros_like(r)).abs().max() == 0
 
 
