@@ -70,6 +70,14 @@ def train(
         For an argument out of range.
     KeyboardInterrupt
         On Ctrl-C; the model has the best weights so far.
+
+    Examples
+    --------
+    >>> from sciops.preconditioners import NeuralPreconditioner, families
+    >>> model = NeuralPreconditioner(torch.nn.Conv2d(5, 2, 3, padding=1))
+    >>> model = train(families.lognormal(16, 16), model, steps=3, progress=False)
+    >>> model.record.steps, model.record.family
+    (3, 'DiffusionFamily(lognormal, 16x16, batch=4, dirichlet)')
     """
     if not 0 < minutes < math.inf:
         raise InputError(f"minutes = {minutes}, expected a positive number")
