@@ -26,7 +26,15 @@ def run(arguments, folder):
 
 @pytest.mark.parametrize(
     "name",
-    ["quickstart", "simulate_and_look", "random_functions", "write_while_simulating", "masked_flow", "solve_diffusion"],
+    [
+        "quickstart",
+        "simulate_and_look",
+        "random_functions",
+        "write_while_simulating",
+        "masked_flow",
+        "solve_diffusion",
+        "learned_preconditioner",
+    ],
 )
 def test_example(name, tmp_path):
     run([ROOT / "examples" / f"{name}.py"], tmp_path)

@@ -9,6 +9,7 @@ from sciops.preconditioners.dcdm import DCDM
 from sciops.preconditioners.families import DiffusionFamily
 from sciops.preconditioners.lanczos import RitzVectors, ritz_vectors
 from sciops.preconditioners.multigrid import LearnedMultigrid
+from sciops.preconditioners.neural import NeuralPreconditioner
 from sciops.preconditioners.saving import load
 from sciops.preconditioners.training import train
 
@@ -17,6 +18,7 @@ __all__ = [
     "DiffusionFamily",
     "LearnedMultigrid",
     "LearnedPreconditioner",
+    "NeuralPreconditioner",
     "OperatorFamily",
     "RitzVectors",
     "TrainingRecord",

@@ -91,6 +91,9 @@ def to_petsc(M: Any, A: LinearOperator) -> tuple[Any, Any]:
         x, b = matrix.createVecs()
         b.setArray(rhs.numpy().ravel())
         ksp.solve(b, x)
+
+    In a script, where nothing else lets go of them before PETSc itself ends, destroy all three at the end
+    (``ksp.destroy()`` and so on): with PETSc 3.18 shells that are left over can crash the interpreter as it exits.
     """
     try:
         from petsc4py import PETSc

@@ -6,25 +6,52 @@ import contextlib
 import math
 import time
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import TypeVar, overload
 
 import torch
 from torch import Tensor, nn
 
 from sciops.errors import InputError, TrainingError
 from sciops.preconditioners.base import LearnedPreconditioner, OperatorFamily, TrainingRecord
+from sciops.preconditioners.multigrid import LearnedMultigrid
 from sciops.training.progress import ProgressLine
 
 _MEMORY = 0.95  # of the running mean of the loss
 _SETTLED = 20  # steps after which the running mean tells something
 _LAST_RATE = 0.01  # of the learning rate, at the end
 
+
+
 Model = TypeVar("Model", bound=LearnedPreconditioner)
 
 
+@overload
 def train(
     family: OperatorFamily,
     model: Model,
+    *,
+    minutes: float = ...,
+    steps: int | None = ...,
+    learning_rate: float = ...,
+    seed: int = ...,
+    threads: int | None = ...,
+    progress: bool = ...,
+) -> Model: ...
+@overload
+def train(
+    family: OperatorFamily,
+    model: None = None,
+    *,
+    minutes: float = ...,
+    steps: int | None = ...,
+    learning_rate: float = ...,
+    seed: int = ...,
+    threads: int | None = ...,
+    progress: bool = ...,
+) -> LearnedMultigrid: ...
+def train(
+    family: OperatorFamily,
+    model: LearnedPreconditioner | None = None,
     *,
     minutes: float = 10.0,
     steps: int | None = None,
@@ -32,7 +59,7 @@ def train(
     seed: int = 0,
     threads: int | None = None,
     progress: bool = True,
-) -> Model:
+) -> LearnedPreconditioner:
     """Train a preconditioner on operators drawn anew for every step.
 
     Adam with a learning rate that falls along half a cosine to a hundredth, and gradients clipped to norm 1. The
@@ -44,7 +71,8 @@ def train(
         What draws operators, such as those of :mod:`sciops.preconditioners.families`, or a function of your own:
         ``family(generator)`` gives a LinearOperator, or a batch of them.
     model
-        A learned preconditioner; it is trained in place, where its weights lie.
+        A learned preconditioner; it is trained in place, where its weights lie. None is a
+        :class:`~sciops.preconditioners.LearnedMultigrid` with as many axes as the operators have.
     minutes, steps
         Training ends with whichever is over first. With `steps` the learning rate follows the steps, and the weights
         depend on the arguments alone as long as the minutes suffice; without, it follows the time.
@@ -70,6 +98,14 @@ def train(
         For an argument out of range.
     KeyboardInterrupt
         On Ctrl-C; the model has the best weights so far.
+
+    Examples
+    --------
+    >>> from sciops.preconditioners import NeuralPreconditioner, families
+    >>> model = NeuralPreconditioner(torch.nn.Conv2d(5, 2, 3, padding=1))
+    >>> model = train(families.lognormal(16, 16), model, steps=3, progress=False)
+    >>> model.record.steps, model.record.family
+    (3, 'DiffusionFamily(lognormal, 16x16, batch=4, dirichlet)')
     """
     if not 0 < minutes < math.inf:
         raise InputError(f"minutes = {minutes}, expected a positive number")
@@ -77,6 +113,8 @@ def train(
         raise InputError(f"steps = {steps}, expected at least 1")
     if not 0 < learning_rate < math.inf:
         raise InputError(f"learning_rate = {learning_rate}, expected a positive number")
+    if model is None:
+        model = LearnedMultigrid(len(family(torch.Generator().manual_seed(seed)).space))
     weights = [p for p in model.parameters() if p.requires_grad]
     if not weights:
         raise InputError(f"{type(model).__name__} has no weights to train")

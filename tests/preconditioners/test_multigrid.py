@@ -62,6 +62,11 @@ def test_training_mends_bad_weights(generator):
     assert mean() < before - 0.1
 
 
+def test_it_is_what_is_trained_where_nothing_is_said():
+    model = train(families.lognormal(12, 12, 12, batch=1), steps=1, progress=False)
+    assert isinstance(model, LearnedMultigrid) and model.d == 3
+
+
 def test_it_is_saved_whole(tmp_path, generator):
     A, b = system(generator, 24, 24)
     model = randomised(LearnedMultigrid(2, width=8, degree=2, parts=["damping"]), generator)
