@@ -107,28 +107,42 @@ class DirectionNetwork(nn.Module):
 
 
 class Cells:
-    """The network on the cells of one operator: r -> |r| net(r / |r|), in units of the inverse diagonal.
+    """The network on the cells of one operator: r -> S |S r| net(S r / |S r|) with a diagonal S.
 
     Cells that are coupled to no other, obstacles among them, are kept out of the network's sight; r / D solves them.
+
+    Parameters
+    ----------
+    network
+        The network.
+    diagonal
+        D, ``(batch, *space)``.
+    inside
+        Which cells are coupled to others.
+    scaled
+        Whether S is D^(-1/2), or the same number in all cells.
     """
 
-    def __init__(self, network: nn.Module, diagonal: Tensor, inside: Tensor) -> None:
-        self.network, self.inside, self.diagonal = network, inside[:, None], diagonal[:, None]
-        self.all = bool(inside.all())
-        self.axes = tuple(range(2, self.inside.ndim))
-        self.count = self.inside.sum(self.axes, keepdim=True).clamp_min(1)
-        within = torch.where(self.inside, self.diagonal, 0).sum(self.axes, keepdim=True)
-        self.unit = self.count / torch.where(within > 0, within, 1)
+    def __init__(self, network: nn.Module, diagonal: Tensor, inside: Tensor, *, scaled: bool) -> None:
+        self.network, self.axes = network, tuple(range(2, diagonal.ndim + 1))
+        within = inside[:, None].to(diagonal)
+        count = within.sum(self.axes, keepdim=True).clamp_min(1)
+        self.count = count.float()
+        mean = (diagonal[:, None] * within).sum(self.axes, keepdim=True) / count
+        kept = diagonal[:, None] if scaled else torch.where(mean > 0, mean, 1)
+        self.scale = within * kept.rsqrt()
+        self.alone = _alone(diagonal, inside)
 
     def __call__(self, r: Float[Tensor, "batch rhs *space"]) -> Float[Tensor, "batch rhs *space"]:
-        seen = r if self.all else torch.where(self.inside, r, 0)
+        scale = self.scale.to(r.dtype)
+        seen = scale * r
         largest = seen.abs().amax(self.axes, keepdim=True).clamp_min(torch.finfo(r.dtype).tiny)
         x = (seen / largest).float()
         # the root mean square and not the norm, or fields of more cells would come in smaller
         size = (x.square().sum(self.axes, keepdim=True) / self.count).sqrt().clamp_min(torch.finfo(x.dtype).tiny)
-        q = self.network((x / size).flatten(0, 1).unsqueeze(1)).view(r.shape)
-        q = q * (size * self.unit).to(r.dtype) * largest
-        return q if self.all else torch.where(self.inside, q, r / self.diagonal.to(r.dtype))
+        q: Tensor = self.network((x / size).flatten(0, 1).unsqueeze(1)).view(r.shape)
+        q = scale * (size * q).to(r.dtype) * largest
+        return q if self.alone is None else q + self.alone.to(r.dtype) * r
 
 
 class NetworkLevel:
@@ -136,7 +150,7 @@ class NetworkLevel:
 
     def __init__(self, network: nn.Module, diagonal: Tensor, coupling: Tensor, weights: Tensor) -> None:
         self.diagonal, self.coupling, self.weights = diagonal, coupling, weights
-        self.cells = Cells(network, diagonal, _coupled(coupling))
+        self.cells = Cells(network, diagonal, _coupled(coupling), scaled=True)
 
     def down(self, b: Tensor) -> tuple[Tensor, Tensor]:
         u, r = self._step(b)
@@ -167,11 +181,16 @@ class NetworkCycle:
             NetworkLevel(network, level.diagonal, level.coupling, level.weights)  # type: ignore[arg-type]
             for level in hierarchy.levels
         ]
-        self.unit = float(A.diagonal().detach().amax())  # the hierarchy is that of A / unit
+        diagonal = A.diagonal().detach()
+        self.unit = float(diagonal.amax())  # the hierarchy is that of A / unit
+        self.alone = _alone(diagonal, _inside(A))
 
     def __call__(self, r: Float[Tensor, "batch rhs *space"]) -> Float[Tensor, "batch rhs *space"]:
-        size = r.abs().amax(tuple(range(2, r.ndim)), keepdim=True).clamp_min(torch.finfo(r.dtype).tiny)
-        return cycle(self.levels, self.coarsest, (r / size).float()).to(r.dtype) * (size / self.unit)
+        # a line search is for all cells of a level: what is loud in an obstacle must not choose its length
+        b = r if self.alone is None else torch.where(self.alone == 0, r, 0)
+        size = b.abs().amax(tuple(range(2, r.ndim)), keepdim=True).clamp_min(torch.finfo(r.dtype).tiny)
+        u = cycle(self.levels, self.coarsest, (b / size).float()).to(r.dtype) * (size / self.unit)
+        return u if self.alone is None else torch.where(self.alone == 0, u, self.alone.to(r.dtype) * r)
 
 
 class Directions:
@@ -181,19 +200,11 @@ class Directions:
 
     def __init__(self, network: nn.Module, A: LinearOperator, levels: str) -> None:
         self.space, self.levels = A.space, levels
-        coupling, diagonal = getattr(A, "coupling", None), A.diagonal().detach()
-        inside = _coupled(coupling.detach()) if isinstance(coupling, Tensor) else torch.ones_like(diagonal) > 0
-        self._inside = None if bool(inside.all()) else inside[:, None]
-        self._diagonal = diagonal[:, None]
-        self._direction: Cells | NetworkCycle = (
-            Cells(network, diagonal.float(), inside) if levels == "finest" else NetworkCycle(network, A)
+        self.answer: Cells | NetworkCycle = (
+            Cells(network, A.diagonal().detach(), _inside(A), scaled=False)
+            if levels == "finest"
+            else NetworkCycle(network, A)
         )
-
-    def answer(self, r: Float[Tensor, "batch rhs *space"]) -> Float[Tensor, "batch rhs *space"]:
-        """The direction for a residual, differentiable in the weights."""
-        seen = r if self._inside is None else torch.where(self._inside, r, 0)
-        q = self._direction(seen)
-        return q if self._inside is None else torch.where(self._inside, q, r / self._diagonal.to(r.dtype))
 
     def __call__(self, r: Float[Tensor, "batch rhs *space"]) -> Float[Tensor, "batch rhs *space"]:
         """The direction for a residual."""
@@ -324,6 +335,17 @@ def _length(q: Tensor, image: Tensor, r: Tensor) -> Tensor:
     axes = tuple(range(2, q.ndim))
     energy = (q * image).sum(axes, keepdim=True)
     return torch.where(energy > 0, (q * r).sum(axes, keepdim=True) / torch.where(energy > 0, energy, 1), 0)
+
+
+def _inside(A: LinearOperator) -> Tensor:
+    """Which cells are coupled to any other, as far as A tells, ``(batch, *space)``."""
+    coupling = getattr(A, "coupling", None)
+    return _coupled(coupling.detach()) if isinstance(coupling, Tensor) else torch.ones_like(A.diagonal()) > 0
+
+
+def _alone(diagonal: Tensor, inside: Tensor) -> Tensor | None:
+    """1 / D in cells that are coupled to no other and 0 elsewhere, ``(batch, 1, *space)``; None if there are none."""
+    return None if bool(inside.all()) else (~inside / diagonal)[:, None]
 
 
 def _coupled(coupling: Float[Tensor, "batch link *space"]) -> Tensor:

