@@ -21,7 +21,6 @@ _SETTLED = 20  # steps after which the running mean tells something
 _LAST_RATE = 0.01  # of the learning rate, at the end
 
 
-
 Model = TypeVar("Model", bound=LearnedPreconditioner)
 
 
