@@ -101,16 +101,28 @@ def test_training_data_are_made_once_and_go_with_their_operator():
 
 @pytest.mark.parametrize("levels", ["finest", "all"])
 @pytest.mark.parametrize("sizes", [(40,), (16, 17), (8, 9, 10)], ids=str)
-def test_any_weights_converge(levels, sizes, generator):
+def test_it_converges_before_any_training(levels, sizes, generator):
     A = poisson(*sizes)
-    model = DCDM(len(sizes), levels=levels, **SMALL)
-    with torch.no_grad():
-        for p in model.parameters():
-            p.add_(0.05 * torch.randn(p.shape, generator=generator))
+    seed = int(torch.randint(1 << 30, (), generator=generator))
     b = noise(A, generator)
-    found = fcg(A, b, M=model.setup(A), keep=2)
+    found = fcg(A, b, M=DCDM(len(sizes), levels=levels, seed=seed, **SMALL).setup(A), keep=2)
     assert found.value.shape == b.shape
     assert ((A @ found.value - b).flatten(1).norm(dim=1) <= 1.001e-6 * b.flatten(1).norm(dim=1)).all()
+
+
+@pytest.mark.parametrize("levels", ["finest", "all"])
+def test_the_energy_of_the_error_falls_whatever_the_weights_are(levels, generator):
+    A, model = poisson(16, 16), DCDM(levels=levels, **SMALL)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.copy_(torch.randn(p.shape, generator=generator))
+    b = noise(A, generator)
+    exact, energies = cg(A, b, rtol=1e-12).value, []
+    for steps in range(1, 8):
+        gap = fcg(A, b, M=model.setup(A), keep=2, maxiter=steps, raise_on_failure=False).value - exact
+        energies.append((gap * (A @ gap)).sum((1, 2)))
+    assert (torch.stack(energies).diff(dim=0) <= 1e-12 * energies[0]).all()
+    assert (energies[-1] < energies[0]).all()
 
 
 @pytest.mark.parametrize("levels", ["finest", "all"])
