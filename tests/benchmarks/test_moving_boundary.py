@@ -6,6 +6,7 @@ the step on at which it does not. `methods` is the list to add one to.
 
 from __future__ import annotations
 
+import functools
 import math
 import statistics
 import time
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 
-from sciops.preconditioners import families
+from sciops.preconditioners import LearnedMultigrid, families, train
 from sciops.solvers.linear import Diffusion, IncompleteCholesky, Multigrid, PyAMG, SparseLU, cg, fcg, refine
 
 pytestmark = pytest.mark.benchmark
@@ -81,12 +82,19 @@ class Method:
         return f"{self.name:<38}{median[0]:>8.1f}{median[1]:>8.1f}{median[2]:>8.1f}   {half:<16}{counted}"
 
 
+@functools.cache
+def trained() -> LearnedMultigrid:
+    """On two-phase media at 64 x 64."""
+    return train(families.piecewise(64, 64, contrast=(10.0, 1e4)), minutes=1.0, seed=0, progress=False)
+
+
 def methods() -> list[Method]:
     return [
         Method("multigrid, set up anew", Multigrid),
         Method("multigrid, every 10 steps", Multigrid, every=10),
         Method("multigrid, kept from the first, cg", Multigrid, every=None),
         Method("multigrid, kept from the first, fcg", Multigrid, fcg, every=None),
+        Method("learned multigrid, set up anew", lambda A: trained().setup(A)),
         Method("IC(0), set up anew", IncompleteCholesky),
         Method("sparse LU, anew", SparseLU, refine),
         Method("sparse LU, kept from the first, cg", SparseLU, every=None),
