@@ -83,7 +83,7 @@ class LearnedMultigrid(LearnedPreconditioner):
         """
         with torch.no_grad():
             diagonal, coupling, unit = self._scaled(A)
-            made, kept = precisions(diagonal, coupling)
+            made, kept = precisions(diagonal, coupling, one_strength=False)
             levels, coarsest = self.layer.levels(diagonal.to(made), coupling.to(made))
             ready = [_stencil_level(level, kept) for level in levels]
             return Cycle(ready, CoarseSolve(coarsest[0].to(kept), coarsest[1].to(kept)), scale=unit, dtype=kept)
