@@ -20,6 +20,7 @@ from sciops.solvers.linear.operator import LinearOperator
 from sciops.solvers.linear.preconditioner import (
     Preconditioner,
     PreconditionerFactory,
+    as_preconditioner,
     has_preconditioner,
     preconditioners,
 )
@@ -138,8 +139,11 @@ def _choose(A: LinearOperator, method: str | None, M: Any) -> Choice:
     if method is None and M is None:
         return picked
     if method is None:
-        # the methods for anything promise nothing of M
-        flexible = "fcg" if A.symmetric and A.definite is not False and picked.method in ("refine", "cg") else "fgmres"
+        made = as_preconditioner(M, A)
+        positive = A.symmetric and A.definite is not False and picked.method in ("refine", "cg")
+        if positive and getattr(made, "symmetric", None) is True:
+            return Choice("cg", made, "the preconditioner was asked for, and is symmetric like the system")
+        M, flexible = made, "fcg" if positive else "fgmres"
         return Choice(flexible, M, "the preconditioner was asked for, and a flexible method takes any")
     return Choice(method, M, "it was asked for")
 

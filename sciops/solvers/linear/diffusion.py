@@ -40,7 +40,8 @@ class Diffusion(LinearOperator):
         the axes), and at most one batch dimension. A tensor ``(*space)`` or ``(batch, *space)`` needs `grid`; with one
         value for each axis it is ``(batch, d, *space)``.
     grid
-        A Grid of cell or periodic axes, or the spacing: a number, or one for each axis.
+        A Grid of cell or periodic axes, or the spacing: one for each axis, or a number for all, which leaves no batch:
+        every dimension of a tensor is then an axis.
     boundary
         "dirichlet" (u = 0), "neumann" (no flux), "periodic", or the number alpha >= 0 of Robin's condition,
         k du/dn + alpha u = 0: one for all sides, or for each axis one or a pair (lower, upper). A periodic axis of
@@ -109,7 +110,7 @@ class Diffusion(LinearOperator):
             raise InputError(f"the permeability has the cells {self.space}, the grid {self.grid.shape}")
         _require_permeability(k)
         self.reaction, positive = _reaction(reaction, self)
-        self.mask = None if mask is None else _mask(mask, self)
+        self.mask = _closed(k, d) if mask is None else _mask(mask, self)
         self.obstacle = obstacle
         inside = k if self.mask is None else torch.where(self.mask, k, 0)
         c = self.reaction if isinstance(self.reaction, Tensor) or self.reaction else None
@@ -325,6 +326,12 @@ def _with_batch(k: Tensor, d: int) -> Tensor:
     if not k.numel():
         raise InputError(f"the permeability of shape {tuple(k.shape)} has no values")
     return k[None] if k.ndim == d else k
+
+
+def _closed(k: Tensor, d: int) -> Tensor | None:
+    """The mask that leaves out the cells where nothing flows, in any operator, along any axis; None without them."""
+    open_ = (k.detach() != 0).flatten(0, k.ndim - d - 1).any(0)
+    return None if bool(open_.all()) else open_
 
 
 def _require_permeability(k: Tensor) -> None:

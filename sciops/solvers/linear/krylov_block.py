@@ -41,7 +41,7 @@ class BlockConjugateGradients(Run):
         system, r = self.system, self.r
         z = self.answer = system.precondition(r)
         if self.steps == 1 and self.first is not None:
-            self.asymmetry = mark_asymmetry(self.status, z, self.first, r)
+            self.asymmetry = mark_asymmetry(self.status, z, self.first, r, system.precision(z))
             self.first = None
         self._mark(dot(r, z.to(r.dtype)) > 0, dot(z, z).isfinite(), Outcome.INDEFINITE_PRECONDITIONER)
         Z = self.Z.copy_(z.view(self.shape))

@@ -10,8 +10,8 @@ from sciops.solvers.linear.krylov_system import Run, System, norm
 from sciops.solvers.linear.solution import Outcome
 
 ASYMMETRY = {torch.float64: 1e-4, torch.float32: 1e-2}
-"""The largest <M r_1, r_0> / |M r_1| |r_0| of a symmetric M, by the dtype of its answers: the rounding of incomplete
-factors, transforms, domain decomposition and algebraic multigrid leaves 1e-7 and 4e-9 at contrasts to 1e12."""
+"""The largest <M r_1, r_0> / |M r_1| |r_0| of a symmetric M, by the precision that it computes in: the rounding of
+incomplete factors, transforms, domain decomposition and algebraic multigrid leaves 1e-7 and 4e-9 at contrasts to 1e12."""
 FALLEN = {torch.float64: 1e-3, torch.float32: 1e-1}
 """A residual that one iteration brought below this carries too much of the rounding of the first one to tell."""
 
@@ -33,7 +33,7 @@ class ConjugateGradients(Run):
         system, r = self.system, self.r
         z = self.answer = system.precondition(r)
         if self.steps == 1 and self.first is not None:
-            self.asymmetry = mark_asymmetry(self.status, z, self.first, r)
+            self.asymmetry = mark_asymmetry(self.status, z, self.first, r, system.precision(z))
             self.first = None
         # without M, <r, z> is the <r, r> of the step before
         self.rz = krylov.cg_direction_(self.p, z, r, self.rz, self.status, self.rr if system.M is None else None)
@@ -83,7 +83,7 @@ class FlexibleConjugateGradients(Run):
         return {Outcome.INDEFINITE_OPERATOR: self.curvature}
 
 
-def mark_asymmetry(status: Tensor, z: Tensor, first: Tensor, r: Tensor) -> Tensor:
+def mark_asymmetry(status: Tensor, z: Tensor, first: Tensor, r: Tensor, precision: torch.dtype) -> Tensor:
     """Mark systems whose M is not symmetric, by z = M r_1 and the residuals r_0 and r_1; by how much, 0 for others.
 
     <M r_1, r_0> = <r_1, M r_0>, and r_1 is orthogonal to M r_0, the first direction: 0 for a symmetric M.
@@ -91,7 +91,7 @@ def mark_asymmetry(status: Tensor, z: Tensor, first: Tensor, r: Tensor) -> Tenso
     wide = z.to(first.dtype)
     size, before = norm(wide), norm(first)
     share = krylov.dot(wide, first).abs() / (size * before).clamp_min(torch.finfo(torch.float64).tiny)
-    far = norm(r) < FALLEN[z.dtype] * before
-    wrong = (status == 0) & ~far & (share > ASYMMETRY[z.dtype])
+    far = norm(r) < FALLEN[precision] * before
+    wrong = (status == 0) & ~far & (share > ASYMMETRY[precision])
     status.masked_fill_(wrong, int(Outcome.NONSYMMETRIC_PRECONDITIONER))
     return torch.where(wrong, share, 0.0)

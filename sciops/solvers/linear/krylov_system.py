@@ -74,6 +74,10 @@ class System:
         z = z.reshape(r.shape)
         return z if z.dtype in (r.dtype, torch.float32) else z.to(r.dtype)
 
+    def precision(self, z: Vectors) -> torch.dtype:
+        """In which M computed z: a cycle in single precision may answer in double."""
+        return torch.float32 if torch.float32 in (z.dtype, getattr(self.M, "dtype", None)) else z.dtype
+
 
 class Run(abc.ABC):
     """One run of a method from a residual on; it moves x and status in place, and r is its own.

@@ -28,6 +28,7 @@ from sciops.kernels.blackbox import (
     halves_evenly,
 )
 from sciops.kernels.lines import line_weights
+from sciops.kernels.stencil import offsets
 from sciops.kernels.transfer import coarsen
 from sciops.solvers.linear.levels import CoarseSolve, LineLevel, StencilLevel
 from sciops.solvers.linear.operator import LinearOperator
@@ -62,6 +63,7 @@ _COARSEST = 100  # unknowns that are solved for by a dense inverse
 # of the entries, beyond which single precision loses the weak ones: in the products that make coarse operators, which
 # cancel, and in a cycle
 _CONTRAST_MADE, _CONTRAST_KEPT = 4e3, 1e6
+_HELD = 3e-5  # of the diagonal, what a side or a reaction adds on average, below which single precision would lose it
 
 
 class Level(Protocol):
@@ -239,7 +241,8 @@ class Cycle:
 def precisions(diagonal: Tensor, coupling: Tensor, *, one_strength: bool = True) -> tuple[torch.dtype, torch.dtype]:
     """In which precision to make levels, and in which to keep them: what single precision holds of the weak entries.
 
-    With `one_strength` no axis is known to be much stronger than the others, and the diagonal tells enough.
+    With `one_strength` no axis is known to be much stronger than the others, and the diagonal tells enough. What holds
+    the constants, beside the couplings, must not be lost either.
 
     Examples
     --------
@@ -252,8 +255,27 @@ def precisions(diagonal: Tensor, coupling: Tensor, *, one_strength: bool = True)
         weakest = torch.where(coupling > 0, coupling, largest).amin()
         smallest = torch.minimum(smallest, 2 * (coupling.ndim - 2) * weakest)
     contrast = float(largest / smallest)
+    # <1, A 1> / <1, D 1>
+    couplings = coupling.flatten(1).sum(1, dtype=torch.float64)
+    held = 1 - 2 * couplings / diagonal.flatten(1).sum(1, dtype=torch.float64)
+    if float(held.min()) < _HELD:
+        return torch.float64, torch.float64
     made = torch.float32 if contrast < _CONTRAST_MADE else torch.float64
     return made, torch.float32 if contrast < _CONTRAST_KEPT else torch.float64
+
+
+def _halves_to_the_end(coupling: Tensor) -> bool:
+    """Whether every periodic axis has an even number of cells on all grids down to the coarsest."""
+    space = list(coupling.shape[2:])
+    d, links = len(space), offsets(coupling.ndim - 2, coupling.shape[1])
+    periodic = [
+        any(o[a] and bool(coupling[:, n].select(a + 1, -1).any()) for n, o in enumerate(links)) for a in range(d)
+    ]
+    while math.prod(space) > _COARSEST:
+        if any(around and n % 2 for around, n in zip(periodic, space, strict=True)):
+            return False
+        space = [(n + 1) // 2 for n in space]
+    return True
 
 
 @preconditioners.register("multigrid")
@@ -279,7 +301,8 @@ class Multigrid(Cycle):
         can be.
     dtype
         Precision of the cycle, single as a rule: an iteration in double precision corrects what that loses. None is
-        single precision unless the entries of the diagonal, or the couplings, differ by more than 1e6.
+        single precision unless the entries of the diagonal, or the couplings, differ by more than 1e6 (from 4e3 on
+        coarse operators are made in double), or sides and reaction hardly hold the constants.
 
     Attributes
     ----------
@@ -350,7 +373,7 @@ class Multigrid(Cycle):
             raise InputError(f"a cycle computes in torch.float32 or torch.float64, got {dtype!r}")
         self.turns = turns
         self.smoother = None if smoother is None else as_smoother(smoother)
-        natural = "galerkin" if halves_evenly(coupling) else "sums"
+        natural = "galerkin" if _halves_to_the_end(coupling) else "sums"
         self.coarsening = natural if coarsening is None else coarsening
         if self.coarsening not in ("galerkin", "sums"):
             raise InputError(f"unknown coarsening {coarsening!r}{did_you_mean(str(coarsening), ['galerkin', 'sums'])}")
@@ -375,7 +398,7 @@ class Multigrid(Cycle):
         diagonal, coupling = diagonal / scale, coupling / scale
         smoother = self.smoother or choose_smoother(coupling)
         made, kept = precisions(diagonal, coupling, one_strength=smoother == PLAIN)
-        kept = dtype or kept
+        made, kept = (torch.float64 if dtype == torch.float64 else made), dtype or kept
         diagonal, coupling = diagonal.to(made), coupling.to(made)
         levels: list[StencilLevel | LineLevel] = []
         self.smoothers: list[Smoother] = []

@@ -171,6 +171,8 @@ def as_preconditioner(M: Any, A: LinearOperator) -> Preconditioner | None:
         if tuple(M.shape) != (A.unknowns,) * 2:
             raise InputError(f"the preconditioner has shape {tuple(M.shape)}, expected {(A.unknowns,) * 2}")
         return Inverse(M.matvec, getattr(M, "rmatvec", None), None, type(M).__name__)
+    if isinstance(M, type):
+        raise InputError(f"the preconditioner is the class {M.__name__}; M={M.__name__}(A) makes one for the operator")
     if callable(M):
         called: Preconditioner = M
         return called

@@ -103,7 +103,7 @@ REMEDIES = {
     Outcome.BREAKDOWN: "a divisor of the method vanished{place}; use gmres with a larger restart",
     Outcome.EXHAUSTED: "the Krylov space holds no better answer{place}: A is singular",
     Outcome.STAGNATED: "the residual does not fall any more{place}; rounding alone leaves about "
-    "{value:.1e} of b in {detail}: ask for less by rtol, or scale the system",
+    "{value:.1e} of b in {detail}: ask for less by rtol, compute in float64, or scale the system",
     Outcome.MAXITER: "maxiter was reached{place}; raise it, or give a better preconditioner M",
     Outcome.INCONSISTENT: "A is singular and b is not in its range: a part of relative size {value:.3g} of b cannot be "
     "reached; remove it from b, or fix the null space",

@@ -218,3 +218,13 @@ def test_a_field_carries_its_grid_and_its_axes_decide():
 def test_what_does_not_fit_is_named(make, said):
     with pytest.raises((InputError, DomainError), match=said):
         make()
+
+
+def test_cells_where_nothing_flows_are_obstacles(generator):
+    k = torch.rand(9, 8, generator=generator, dtype=torch.float64) + 0.5
+    k[3:5, 2:6] = 0
+    open_ = k > 0
+    with_zeros, masked = Diffusion(k, (0.1, 0.1)), Diffusion(k + (~open_).double(), (0.1, 0.1), mask=open_)
+    u = torch.randn(9, 8, generator=generator, dtype=torch.float64)
+    torch.testing.assert_close(with_zeros @ u, masked @ u)
+    assert with_zeros.mask is not None and with_zeros.mask.equal(open_)

@@ -248,7 +248,7 @@ def test_what_it_refuses() -> None:
         RedBlack(0)
     periodic = Diffusion(torch.ones(22, 22, dtype=torch.float64), grid=1.0, boundary="periodic")
     with pytest.raises(InputError, match="halves more often"):
-        Multigrid(periodic)
+        Multigrid(periodic, coarsening="galerkin")
 
 
 def test_nan_comes_back_as_nan() -> None:
@@ -270,3 +270,26 @@ def test_an_answer_goes_into_memory_that_is_given(dtype, generator):
     assert torch.equal(first, out) and not torch.equal(first, second)  # answers of calls are memory of their own
     assert not M.into(torch.zeros_like(out), out).any()
     assert M.into(torch.full_like(out, torch.nan), out).isnan().all()
+
+
+@pytest.mark.parametrize("reaction", [1e3, 1.0, 1e-2, 1e-4])
+@pytest.mark.parametrize("n", [50, 100])
+def test_a_step_of_the_heat_equation_is_solved_however_long(n, reaction, generator):
+    """What a small reaction alone holds is lost in single precision."""
+    k = torch.randn(n, n, generator=generator, dtype=torch.float64).mul(0.5).exp()
+    A = Diffusion(k, (1 / n, 1 / n), "neumann", reaction)
+    b = torch.rand(n, n, generator=generator, dtype=torch.float64)
+    found = cg(A, b, M=Multigrid(A))
+    assert found.converged and int(found.iterations) <= 9
+    if reaction <= 1e-2:
+        assert Multigrid(A).dtype == torch.float64
+
+
+@pytest.mark.parametrize("space", [(50, 50), (30, 41), (36, 36, 18)])
+def test_periodic_grids_that_come_to_odd_ones(space, generator):
+    k = torch.randn(space, generator=generator, dtype=torch.float64).exp()
+    A = Diffusion(k, [0.1] * len(space), "periodic", 1.0)
+    M = Multigrid(A)
+    assert M.coarsening == "sums"
+    found = cg(A, torch.randn(space, generator=generator, dtype=torch.float64), M=M)
+    assert found.converged and int(found.iterations) <= 40
