@@ -76,9 +76,9 @@ def around(
     """
     d = x.ndim - 2
     if centre:
-        own = _cells(x, (0,) * d)[:, :, None]
+        own = cells_at(x, (0,) * d)[:, :, None]
         return own.expand(*own.shape[:2], 3**d - 1, *own.shape[3:])
-    return torch.stack([_cells(x, o) for o in columns(d)], 2)
+    return torch.stack([cells_at(x, o) for o in columns(d)], 2)
 
 
 def blackbox_prolong(
@@ -116,7 +116,7 @@ def blackbox_prolong(
     >>> blackbox_prolong(torch.tensor([[[1.0, 3.0]]]), weights, [3]).tolist()
     [[[1.0, 2.0, 3.0]]]
     """
-    _require_columns(weights, coarse.shape[0], space)
+    require_columns(weights, coarse.shape[0], space)
     require_shape("coarse field", coarse, (*coarse.shape[:2], *coarse_shape(space)))
     if u is not None:
         require_shape("field", u, (*coarse.shape[:2], *space))
@@ -152,7 +152,7 @@ def blackbox_restrict(
     >>> blackbox_restrict(torch.tensor([[[1.0, 2.0, 3.0]]]), weights).tolist()
     [[[2.0, 4.0]]]
     """
-    _require_columns(weights, r.shape[0], r.shape[2:])
+    require_columns(weights, r.shape[0], r.shape[2:])
     y: Tensor = _restrict(r, weights)
     return y
 
@@ -189,7 +189,8 @@ def _require_even(coupling: Tensor) -> None:
         )
 
 
-def _require_columns(weights: Tensor, batch: int, space: Sequence[int]) -> None:
+def require_columns(weights: Tensor, batch: int, space: Sequence[int]) -> None:
+    """Raise InputError unless weights of prolongation fit a grid and a batch of operators."""
     d = len(space)
     if not 1 <= d <= 3:
         raise InputError(f"a grid of {d} axes; one, two or three are expected")
@@ -268,7 +269,7 @@ def galerkin(
     """
     require_operator(diagonal, coupling, diagonal[:, None])
     _require_even(coupling)
-    _require_columns(weights, diagonal.shape[0], diagonal.shape[1:])
+    require_columns(weights, diagonal.shape[0], diagonal.shape[1:])
     require_shape("weights", weights, (diagonal.shape[0], *weights.shape[1:]))
     coarse, couplings = _galerkin(diagonal, coupling, weights)
     return coarse, couplings
@@ -317,11 +318,11 @@ def _weights_reference(diagonal: Tensor, coupling: Tensor) -> Tensor:
     found = []
     for o in columns(d):
         column = weights[tuple(int(x < 0) for x in o)]
-        found.append(_cells(column[:, None], o)[:, 0])
+        found.append(cells_at(column[:, None], o)[:, 0])
     return torch.stack(found, 1)
 
 
-def _cells(x: Tensor, offset: tuple[int, ...]) -> Tensor:
+def cells_at(x: Tensor, offset: tuple[int, ...]) -> Tensor:
     """The values at the cells 2I + o."""
     for a, o in enumerate(offset):
         index, there = _beside(x.shape[a + 2], o, x)
@@ -330,7 +331,7 @@ def _cells(x: Tensor, offset: tuple[int, ...]) -> Tensor:
 
 
 def _place(x: Tensor, offset: tuple[int, ...], space: Sequence[int]) -> Tensor:
-    """The adjoint of :func:`_cells`."""
+    """The adjoint of :func:`cells_at`."""
     for a, (o, n) in enumerate(zip(offset, space, strict=True)):
         index, there = _beside(n, o, x)
         x = x * there.view(-1, *(1,) * (x.ndim - a - 3))
@@ -355,15 +356,15 @@ def _prolong_reference(coarse: Tensor, weights: Tensor, u: Tensor | None, space:
 
 def _restrict_reference(r: Tensor, weights: Tensor) -> Tensor:
     d = r.ndim - 2
-    y = _cells(r, (0,) * d)
+    y = cells_at(r, (0,) * d)
     for number, o in enumerate(columns(d)):
-        y = y + weights[:, None, number] * _cells(r, o)
+        y = y + weights[:, None, number] * cells_at(r, o)
     return y
 
 
 def _slopes_reference(fine: Tensor, coarse: Tensor, shared: bool) -> Tensor:
     over = (0, 1) if shared else (1,)
-    found = [(coarse * _cells(fine, o)).sum(over) for o in columns(fine.ndim - 2)]
+    found = [(coarse * cells_at(fine, o)).sum(over) for o in columns(fine.ndim - 2)]
     stacked = torch.stack(found, 0 if shared else 1)
     return stacked[None] if shared else stacked
 
@@ -395,7 +396,7 @@ def _slopes_backward(ctx: Any, weights: Tensor) -> tuple[Tensor | None, ...]:
     if ctx.needs_input_grad[0]:
         in_fine = _prolong(coarse, weights, None, space) - _place(coarse, (0,) * len(space), space)
     if ctx.needs_input_grad[1]:
-        in_coarse = _restrict(fine, weights) - _cells(fine, (0,) * len(space))
+        in_coarse = _restrict(fine, weights) - cells_at(fine, (0,) * len(space))
     return in_fine, in_coarse, None
 
 

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from sciops.errors import InputError
-from sciops.kernels.blackbox import _cells, _require_columns, columns
+from sciops.kernels.blackbox import cells_at, columns, require_columns
 from sciops.kernels.dispatch import Kernel, Path, saved_arguments, vector_jacobian
 from sciops.kernels.stencil import offsets, require_operator, require_shape
 
@@ -194,7 +194,7 @@ def line_weights(
     require_operator(diagonal, coupling, diagonal[:, None])
     d = diagonal.ndim - 1
     _require_axis(axis, d)
-    _require_columns(weights, diagonal.shape[0], diagonal.shape[1:])
+    require_columns(weights, diagonal.shape[0], diagonal.shape[1:])
     spaces, across = tuple(range(1, d + 1)), [a for a in range(d) if a != axis]
     # all that leads from a cell to the line beside it, by the offset of that line
     sums: dict[tuple[int, ...], Tensor] = {}
@@ -245,7 +245,7 @@ def line_weights(
             found.append(weights[:, number])
             continue
         # the cell below a coarse point takes it as its upper one, the cell above as its lower one
-        share = _cells(shares[tuple(int(x < 0 and a != axis) for a, x in enumerate(o))][:, None], o)[:, 0]
+        share = cells_at(shares[tuple(int(x < 0 and a != axis) for a, x in enumerate(o))][:, None], o)[:, 0]
         line = tuple(x if a == axis else 0 for a, x in enumerate(o))
         found.append(share * weights[:, columns(d).index(line)] if any(line) else share)
     return torch.stack(found, 1)

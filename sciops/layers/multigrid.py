@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from sciops.errors import InputError
 from sciops.kernels.blackbox import around, blackbox_prolong, blackbox_restrict, blackbox_weights, columns, galerkin
-from sciops.kernels.smoothing import Sweeps, chebyshev, smooth, smooth_residual
+from sciops.kernels.smoothing import Sweeps, chebyshev, l1_scale, smooth, smooth_residual
 from sciops.kernels.stencil import diffusion_apply, diffusion_residual, offsets
 from sciops.layers.convolution import CONVOLUTIONS, TRANSPOSED
 from sciops.layers.padding import pad_axes
@@ -181,10 +181,10 @@ class SPDVCycle(nn.Module):
 
     def _scale(self, diagonal: Tensor, coupling: Tensor) -> Tensor:
         """The damping s."""
+        if self.damping is None:
+            return 2 * l1_scale(diagonal, coupling)
         rows = _rows(diagonal, coupling)
         total = diagonal.abs() + rows.abs().sum(1)
-        if self.damping is None:
-            return 2 / total
         share = rows / total[:, None]
         # what does not depend on the order of the neighbours
         features = torch.stack([diagonal / total, share.amax(1), share.square().sum(1), share.clamp(max=0).sum(1)], -1)
@@ -231,6 +231,8 @@ class DenseSolve:
     """
 
     def __init__(self, diagonal: Tensor, coupling: Tensor) -> None:
+        # CoarseSolve goes by eigenvectors, whose derivatives fail where eigenvalues are equal, to keep null spaces; an
+        # inverse has derivatives, and what is trained has no null space
         unit = torch.eye(diagonal[0].numel(), dtype=diagonal.dtype, device=diagonal.device)
         unit = unit.view(1, -1, *diagonal.shape[1:]).expand(len(diagonal), -1, *diagonal.shape[1:])
         self.inverse = torch.linalg.inv(diffusion_apply(diagonal, coupling, unit.contiguous()).flatten(2))

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from sciops.errors import InputError
 from sciops.registry import Registry
 from sciops.solvers.linear import LinearOperator, Preconditioner
 
@@ -61,6 +62,39 @@ class LearnedPreconditioner(nn.Module, abc.ABC):
         weights are, "fcg" where it is nonlinear or not symmetric.
     record
         How it was trained; None before.
+
+    Examples
+    --------
+    A sum of Jacobi's iterates, each of them positive definite, with learned shares:
+
+    >>> class Iterates(LearnedPreconditioner):
+    ...     method = "cg"
+    ...
+    ...     def __init__(self, count: int = 3) -> None:
+    ...         super().__init__()
+    ...         self.count, self.shares = count, nn.Parameter(torch.ones(count) / count)
+    ...
+    ...     def setup(self, A):
+    ...         def apply(r):
+    ...             u = total = torch.zeros_like(r)
+    ...             for share in self.shares.square().to(r):
+    ...                 u = u + (r - A.apply(u)) / A.diagonal()[:, None]
+    ...                 total = total + share * u
+    ...             return total
+    ...
+    ...         return apply
+    ...
+    ...     def loss(self, A, generator):
+    ...         x = torch.randn(A.batch, 1, *A.space, generator=generator)
+    ...         return (x - self.setup(A)(A.apply(x))).square().mean()
+    >>> from sciops.preconditioners import families, train
+    >>> from sciops.solvers.linear import Diffusion, cg
+    >>> model = train(families.lognormal(16, 16), Iterates(), steps=10, progress=False)
+    >>> model
+    Iterates(count=3, 3 weights, 10 steps)
+    >>> A = Diffusion(torch.ones(32, 32, dtype=torch.float64), grid=1 / 32)
+    >>> cg(A, torch.ones(32, 32, dtype=torch.float64), M=model).converged
+    True
     """
 
     method: Literal["cg", "fcg"]
@@ -121,8 +155,20 @@ registry: Registry[type[LearnedPreconditioner]] = Registry("learned precondition
 
 
 def arguments_of(model: LearnedPreconditioner) -> dict[str, Any]:
-    """The arguments of the constructor."""
-    return {name: getattr(model, name) for name in inspect.signature(type(model)).parameters}
+    """The arguments of the constructor.
+
+    Raises
+    ------
+    InputError
+        If one was not kept as an attribute.
+    """
+    names = inspect.signature(type(model)).parameters
+    for name in names:
+        if not hasattr(model, name):
+            raise InputError(
+                f"{type(model).__name__} does not keep its argument {name!r} as an attribute; set self.{name} = {name}"
+            )
+    return {name: getattr(model, name) for name in names}
 
 
 def options_of(model: LearnedPreconditioner) -> dict[str, Any]:

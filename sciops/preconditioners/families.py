@@ -84,7 +84,13 @@ class DiffusionFamily:
         return Diffusion(self.draw(self.batch, generator).to(self.dtype), self.grid, self.boundary)
 
     def draw(self, n: int, generator: torch.Generator) -> Float[Tensor, " n *space"]:
-        """Permeabilities in float64."""
+        """Permeabilities in float64, ``(n, *space)``.
+
+        Raises
+        ------
+        InputError
+            If the permeability has another shape than the grid, or values that are not positive and finite.
+        """
         which = 0
         if len(self.permeability) > 1:
             which = int(torch.randint(len(self.permeability), (1,), generator=generator))

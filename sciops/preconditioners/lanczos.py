@@ -38,6 +38,8 @@ class RitzVectors:
     >>> A = Diffusion(torch.ones(8, 8, dtype=torch.float64), grid=1 / 8)
     >>> data = ritz_vectors(A, 12)
     >>> b = data.draw(3, torch.Generator().manual_seed(1))
+    >>> data.values.shape, data.vectors.shape
+    (torch.Size([1, 12]), torch.Size([1, 12, 64]))
     >>> b.shape, b.flatten(2).norm(dim=2).round(decimals=4).tolist()
     (torch.Size([1, 3, 8, 8]), [[1.0, 1.0, 1.0]])
     """
@@ -95,6 +97,16 @@ def ritz_vectors(A: LinearOperator, steps: int, seed: int = 0) -> RitzVectors:
     ----------
     C. Lanczos, "An iteration method for the solution of the eigenvalue problem of linear differential and integral
     operators", 1950; B. N. Parlett, "The symmetric eigenvalue problem", 1998.
+
+    Examples
+    --------
+    With as many steps as A has different eigenvalues, they are its eigenvalues:
+
+    >>> from sciops.solvers.linear import Diffusion
+    >>> A = Diffusion(torch.ones(5, dtype=torch.float64), grid=1.0)
+    >>> exact = torch.linalg.eigvalsh(torch.from_numpy(A.to_scipy().toarray()))
+    >>> bool((ritz_vectors(A, 5).values[0] - exact).abs().max() < 1e-12)
+    True
     """
     if not A.symmetric:
         raise InputError(f"Ritz vectors are those of a symmetric operator, {A!r} is not")

@@ -27,15 +27,17 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sciops.errors import InputError, did_you_mean
-from sciops.kernels.smoothing import Sweeps, chebyshev, smooth
+from sciops.kernels.smoothing import Sweeps, chebyshev, smooth, smooth_residual
 from sciops.kernels.stencil import diffusion_apply, diffusion_residual
 from sciops.preconditioners.base import LearnedPreconditioner, registry
-from sciops.solvers.linear import LinearOperator
+from sciops.solvers.linear import LinearOperator, fcg
+from sciops.solvers.linear.multigrid import Cycle, cycle
 
 FORMS = ("coarse", "direction")
 _LARGEST = 2.0  # eigenvalue of D^-1 A where the diagonal is not below the sum of the couplings
 _SHIFT = 1e-6  # of the diagonal of V' A V, in which functions of V may depend on each other
 _WARM = 8  # the most iterations of the method before the one that the loss is for
+_LEAST = 1e-6  # of a right-hand side: what is below is rounding in single precision
 
 Fields = Float[Tensor, "batch rhs *space"]
 
@@ -56,14 +58,15 @@ class Stencil(NamedTuple):
 class NeuralPreconditioner(LearnedPreconditioner):
     r"""A network as a preconditioner for diffusion on a grid.
 
-    ===========  ==================================  ==============================================  ==================
-    form         what the network sees               what its output channels are                    the map is
-    ===========  ==================================  ==============================================  ==================
-    "coarse"     the operator, 2 d + 1 channels      functions that, with the constant, are cut into linear, SPD: cg
-                                                     pieces by hat functions on a grid of blocks
-    "direction"  the residual after the smoother and directions of the correction themselves         nonlinear: fcg
-                 the operator, 2 d + 2 channels
-    ===========  ==================================  ==============================================  ==================
+    ===========  ================================  =============================================  ================
+    form         what the network sees             what its output channels are                   the map is
+    ===========  ================================  =============================================  ================
+    "coarse"     the operator, 2 d + 1 channels    functions that, with the constant, are cut     linear, SPD: cg
+                                                   into pieces by hat functions on blocks
+    "direction"  the residual after the smoother   directions of the correction themselves        nonlinear: fcg
+                 and the operator, 2 d + 2
+                 channels
+    ===========  ================================  =============================================  ================
 
     The channels of the operator are the logarithm of its diagonal, without its mean, and the couplings to all
     neighbours over the diagonal; the residual comes first, scaled to mean square 1. The network runs once for an
@@ -111,6 +114,16 @@ class NeuralPreconditioner(LearnedPreconditioner):
         self.method = "cg" if form == "coarse" else "fcg"
 
     def setup(self, A: LinearOperator) -> NeuralCycle:
+        """The network between its smoothers, for an operator, in single precision.
+
+        In the form "coarse" the network runs here, and V' A V is made and factored.
+
+        Raises
+        ------
+        InputError
+            If A is not on a grid, has periodic axes, or is not known to be positive definite (indefinite and singular
+            operators, such as those of closed boxes, are refused), or if the network returns another shape.
+        """
         with torch.no_grad():
             stencil = _stencil(A)
             if self.form == "direction":
@@ -133,10 +146,15 @@ class NeuralPreconditioner(LearnedPreconditioner):
         with torch.no_grad():
             noise = torch.randn(2, A.batch, 1, *A.space, generator=generator).to(stencil.diagonal)
             # an answer that is noise has a rough residual, one whose right-hand side is noise is smooth
-            e = torch.cat([noise[0], M.cycle(noise[1] * stencil.diagonal[:, None])], 1)
-            e = _iterated(stencil, M, e, int(torch.randint(_WARM + 1, (1,), generator=generator)))
+            e = torch.cat([noise[0], cycle(M.levels, correct, noise[1] * stencil.diagonal[:, None])], 1)
+            steps = int(torch.randint(_WARM + 1, (1,), generator=generator))
+            if steps:
+                A, start = A.to(torch.float64), e.double()
+                reached = fcg(A, A @ start, M=M, maxiter=steps, rtol=_LEAST, raise_on_failure=False)
+                e = (start - reached.value).float()
+            e = e / e.flatten(2).norm(dim=2).clamp_min(1e-30).view(*e.shape[:2], *[1] * len(A.space))
             r = stencil.apply(e)
-        z = M.cycle(r)
+        z = cycle(M.levels, correct, r)
         gain = _dot(z, r).square() / (_dot(z, stencil.apply(z)) * _dot(e, r)).clamp_min(1e-30)
         return (1 - gain).clamp_min(1e-6).log().mean()
 
@@ -175,29 +193,37 @@ class NeuralPreconditioner(LearnedPreconditioner):
         return correct
 
 
-class NeuralCycle:
+class SmoothedLevel:
+    """A smoother around a correction on the same cells: the only level of a `NeuralCycle`."""
+
+    def __init__(self, A: Stencil, sweeps: Sweeps) -> None:
+        self.A, self.sweeps = A, sweeps
+
+    def down(self, b: Fields) -> tuple[Fields, Fields]:
+        return smooth_residual(self.A.diagonal, self.A.coupling, None, b.contiguous(), sweeps=self.sweeps)
+
+    def up(self, b: Fields, u: Fields, e: Fields) -> Fields:
+        sweeps = self.sweeps.adjoint()
+        return smooth(self.A.diagonal, self.A.coupling, None, b.contiguous(), u + e, sweeps=sweeps)
+
+    def residual(self, b: Fields, u: Fields) -> Fields:
+        return diffusion_residual(self.A.diagonal, self.A.coupling, u, b)
+
+
+class NeuralCycle(Cycle):
     """Smoother, correction, smoother: what `NeuralPreconditioner.setup` gives."""
 
     def __init__(self, A: Stencil, sweeps: Sweeps, correct: Callable[[Fields], Fields], *, symmetric: bool) -> None:
-        self.A, self.sweeps, self.correct, self.symmetric = A, sweeps, correct, symmetric
+        super().__init__([SmoothedLevel(A, sweeps)], correct, scale=A.scale, dtype=torch.float32)
+        self.space, self.symmetric = tuple(A.diagonal.shape[1:]), symmetric
 
-    def cycle(self, r: Fields) -> Fields:
-        """M r in single precision, for the operator as it was scaled."""
-        D, w, r = self.A.diagonal, self.A.coupling, r.contiguous()
-        u = smooth(D, w, None, r, sweeps=self.sweeps)
-        u = u + self.correct(diffusion_residual(D, w, u, r))
-        return smooth(D, w, None, r, u, sweeps=self.sweeps.adjoint())
-
-    def __call__(self, r: Fields) -> Fields:
-        """M r."""
-        with torch.no_grad():
-            size = float(r.abs().amax())
-            if not 0 < size < math.inf:
-                return r * (0.0 if size == 0 else math.nan)
-            return self.cycle((r / size).to(self.A.diagonal.dtype)).to(r.dtype) * (size / self.A.scale)
+    @property
+    def T(self) -> NeuralCycle:
+        """Itself: the operator is symmetric, so derivatives of a solve are solves with the same one."""
+        return self
 
     def __repr__(self) -> str:
-        return f"NeuralCycle({tuple(self.A.diagonal.shape[1:])}, {'cg' if self.symmetric else 'fcg'})"
+        return f"NeuralCycle({self.space}, {'cg' if self.symmetric else 'fcg'})"
 
 
 class CoarseSpace:
@@ -290,20 +316,6 @@ def _factored(space: CoarseSpace, matrix: tuple[Tensor, Tensor, Tensor]) -> Call
         return space.prolong(torch.movedim(torch.from_numpy(solved).to(r).view(c.shape), -1, 2))
 
     return correct
-
-
-def _iterated(A: Stencil, M: NeuralCycle, e: Fields, count: int) -> Fields:
-    """The error after so many iterations of flexible conjugate gradients."""
-    p, Ap, curvature = torch.zeros_like(e), torch.zeros_like(e), torch.ones_like(_dot(e, e))
-    for _ in range(count):
-        r = A.apply(e)
-        z = M.cycle(r)
-        p = z - (_dot(z, Ap) / curvature)[..., *[None] * len(e.shape[2:])] * p
-        Ap = A.apply(p)
-        curvature = _dot(p, Ap).clamp_min(1e-30)
-        e = e - (_dot(p, r) / curvature)[..., *[None] * len(e.shape[2:])] * p
-    size: Tensor = e.flatten(2).norm(dim=2).clamp_min(1e-30)
-    return e / size.view(*e.shape[:2], *[1] * len(e.shape[2:]))
 
 
 def _dot(u: Fields, v: Fields) -> Float[Tensor, "batch rhs"]:

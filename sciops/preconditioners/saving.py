@@ -52,8 +52,8 @@ def load(
         A network built as the one that was trained, for a preconditioner around one, such as `NeuralPreconditioner`;
         its weights are replaced.
     model
-        A preconditioner of the class that was saved, for a class of your own that is not registered; its weights are
-        replaced.
+        A preconditioner of the class that was saved, for a class of your own that is not registered or has networks
+        under other names than `network`; its weights are replaced.
     device
         Where the weights are kept.
 
@@ -66,6 +66,8 @@ def load(
     ------
     ModelError
         If there is no preconditioner, it is damaged, or needs `network` or `model` and was given none or another one.
+    InputError
+        If both `network` and `model` are given, or there is no such device.
 
     Examples
     --------
@@ -74,6 +76,8 @@ def load(
     ...
     sciops.errors.ModelError: no-such-folder: no such folder; a preconditioner is the folder that save() wrote
     """
+    if network is not None and model is not None:
+        raise InputError("load takes network= or model=, not both: a model has its network already")
     folder = Path(path).expanduser()
     if not (folder / FOLDER.description).is_file():
         raise FOLDER.missing(folder)
@@ -108,11 +112,12 @@ def _rebuilt(folder: Path, contents: dict[str, Any], network: nn.Module | None) 
     given = {} if network is None else {"network": network}
     expected = dict(contents["modules"])
     if given.keys() != expected.keys():
-        remedy = (
-            f"pass a network built as the one that was trained: load(path, network={expected['network']}(...))"
-            if "network" in expected
-            else "leave network= out"
-        )
+        if not expected:
+            remedy = "leave network= out"
+        elif expected.keys() == {"network"}:
+            remedy = f"pass a network built as the one that was trained: load(path, network={expected['network']}(...))"
+        else:
+            remedy = f"pass load(path, model={contents['class']}(...)), with {' and '.join(map(repr, expected))} given"
         raise ModelError(f"{folder}: {name!r} has {'a' if expected else 'no'} network of its own; {remedy}")
     if network is not None and type(network).__name__ != expected["network"]:
         raise ModelError(

@@ -62,7 +62,8 @@ def train(
     """Train a preconditioner on operators drawn anew for every step.
 
     Adam with a learning rate that falls along half a cosine to a hundredth, and gradients clipped to norm 1. The
-    weights that are kept are those with the smallest running mean of the loss.
+    weights that are kept are those with the smallest running mean of the loss. A training is not resumed: a model that
+    was trained before begins with its weights, and with a new optimiser, learning rate and record.
 
     Parameters
     ----------
@@ -92,7 +93,7 @@ def train(
     Raises
     ------
     TrainingError
-        For a loss that is not finite.
+        For a loss that is not finite; the model has the best weights so far.
     InputError
         For an argument out of range.
     KeyboardInterrupt
@@ -157,6 +158,9 @@ def train(
         except KeyboardInterrupt:
             finish()
             raise KeyboardInterrupt(f"training stopped at step {len(losses)}; the model has the best weights") from None
+        except TrainingError:
+            finish()
+            raise
     finish()
     return model
 

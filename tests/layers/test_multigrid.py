@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from sciops.errors import InputError
+from sciops.kernels.blackbox import blackbox_prolong
 from sciops.kernels.stencil import diffusion_apply
 from sciops.layers import LinearVCycle, SPDVCycle
 from sciops.solvers.linear import Diffusion
@@ -64,8 +65,6 @@ def test_constants_go_through_prolongation_as_before(generator):
     diagonal, coupling = operator(2, generator)
     layer = randomised(SPDVCycle(2, first=0), generator, 1.0)
     plain, learned = SPDVCycle(2).levels(diagonal, coupling)[0][0], layer.levels(diagonal, coupling)[0][0]
-    from sciops.kernels.blackbox import blackbox_prolong
-
     one = torch.ones_like(plain.weights[:, :1])
     assert not torch.allclose(plain.weights, learned.weights)
     torch.testing.assert_close(

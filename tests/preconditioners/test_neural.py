@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -93,7 +95,10 @@ def test_batches_and_scales_do_not_matter(form, space, generator):
             assert (alone[0, 0] - both[i, j]).norm() <= 1e-2 * both[i, j].norm()  # single precision
     scaled = model.setup(Diffusion(1e6 * A.permeability, A.grid))(1e-9 * r)
     assert (1e15 * scaled - both).norm() <= 1e-2 * both.norm()
+    for scale in (1e-30, 1e30):
+        assert (model.setup(A)(scale * r) / scale - both).norm() <= 1e-2 * both.norm()
     assert model.setup(A)(torch.zeros_like(r)).abs().max() == 0
+    assert model.setup(A)(math.nan * r).isnan().all()
 
 
 @pytest.mark.parametrize(("form", "method"), [("coarse", cg), ("direction", fcg)])
@@ -107,10 +112,20 @@ def test_both_forms_are_taken_by_their_method(form, method, generator):
     if form == "coarse":
         assert direct.iterations.max() < cg(A, b, M="jacobi").iterations.max() / 2
     else:
-        with pytest.raises(InputError, match="NeuralPreconditioner is made for flexible conjugate gradients: use fcg"):
+        with pytest.raises(InputError, match="NeuralPreconditioner is made for flexible methods: use fcg"):
             cg(A, b, M=model)
         with pytest.raises(InputError, match="not symmetric, which cg needs; use fcg"):
             cg(A, b, M=model.setup(A))
+
+
+@pytest.mark.parametrize(("form", "method"), [("coarse", cg), ("direction", fcg)])
+def test_solves_are_differentiable(form, method, generator):
+    A = families.lognormal(20, 24, batch=1, contrast=(10.0, 10.0))(generator).to(torch.float64)
+    b, g = torch.randn(2, 20, 24, generator=generator, dtype=torch.float64)
+    b.requires_grad_()
+    (method(A, b, M=neural(2, form), rtol=1e-10).value * g).sum().backward()
+    expected = cg(A, g, rtol=1e-10).value
+    assert (b.grad - expected).norm() <= 1e-6 * expected.norm()
 
 
 @pytest.mark.parametrize("form", ["coarse", "direction"])

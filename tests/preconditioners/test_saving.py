@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from sciops.errors import ModelError
+from sciops.errors import InputError, ModelError
 from sciops.preconditioners import LearnedPreconditioner, families, load, registry, train
 
 
@@ -107,6 +107,33 @@ def test_a_network_is_passed_again(tmp_path):
             load(folder, network=network)
 
 
+def test_networks_of_another_name_come_with_a_model(tmp_path, monkeypatch):
+    class Named(Around):
+        def __init__(self, smoother: torch.nn.Module) -> None:
+            super().__init__(smoother)
+            self.smoother = smoother
+
+    monkeypatch.setitem(registry._entries, "named", Named)
+    saved = Named(convolution())
+    folder = saved.save(tmp_path / "model")
+    for network in (None, convolution()):
+        with pytest.raises(ModelError, match=r"pass load\(path, model=Named\(...\)\), with 'smoother' given"):
+            load(folder, network=network)
+    assert torch.equal(load(folder, model=Named(convolution())).smoother.weight, saved.smoother.weight)
+    with pytest.raises(InputError, match="network= or model=, not both"):
+        load(folder, network=convolution(), model=Named(convolution()))
+
+
+def test_an_argument_that_is_not_kept_is_named(tmp_path):
+    class Forgetful(Around):
+        def __init__(self, network: torch.nn.Module, colour: str = "red") -> None:
+            super().__init__(network)
+
+    with pytest.raises(InputError, match="Forgetful does not keep its argument 'colour' as an attribute"):
+        Forgetful(convolution()).save(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
 def test_a_class_that_is_not_registered_is_passed(tmp_path, model, monkeypatch):
     monkeypatch.setattr(registry, "_entries", {})
     folder = model.save(tmp_path / "model")
@@ -160,7 +187,7 @@ def test_a_full_disk_leaves_nothing_or_the_old_one(model, tmp_path, monkeypatch)
         (lambda f: edit(f, lambda c: c.update(name=["polynomial"])), "damaged"),
         (lambda f: edit(f, lambda c: c["options"].update(colour=1)), "damaged .*colour"),
         (lambda f: edit(f, lambda c: c.update(options=[1])), "damaged"),
-        (lambda f: edit(f, lambda c: c.update(modules={"shape": "x"})), "leave network= out"),
+        (lambda f: edit(f, lambda c: c.update(modules={"shape": "x"})), r"pass load\(path, model=Polynomial\(...\)\)"),
         (lambda f: edit(f, lambda c: c["record"].pop("steps")), "damaged"),
         (lambda f: edit(f, lambda c: c["record"].update(losses=["x"])), "damaged"),
         (lambda f: edit(f, lambda c: c["options"].update(start=[1.0])), "the weights do not fit"),

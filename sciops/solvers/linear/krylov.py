@@ -467,7 +467,7 @@ def _solve(
     guess = None if x0 is None else A.canonical(x0, "x0")
     if guess is not None and guess.shape != rhs.shape:
         raise InputError(f"x0 has shape {tuple(guess.shape)}, expected {tuple(rhs.shape)} as b has")
-    _require_method(name, M)
+    _require_method(name, M, A)
     preconditioner = as_preconditioner(M, A)
     if definite and getattr(preconditioner, "symmetric", None) is False:
         raise InputError(
@@ -587,11 +587,12 @@ def _require_symmetric(name: str, A: LinearOperator) -> None:
         raise InputError(f"{name} needs a symmetric operator and {A!r} is not; use gmres or bicgstab")
 
 
-def _require_method(name: str, M: Any) -> None:
+def _require_method(name: str, M: Any, A: LinearOperator) -> None:
     if isinstance(M, PreconditionerFactory) and M.method == "fcg" and name not in _FLEXIBLE:
+        flexible = "fcg" if A.symmetric and A.definite is not False else "fgmres"
         raise InputError(
             f"{name} needs a preconditioner that is linear and the same in every iteration, and {type(M).__name__} is "
-            f"made for flexible conjugate gradients: use fcg"
+            f"made for flexible methods: use {flexible}"
         )
 
 
