@@ -161,13 +161,21 @@ class NeuralPreconditioner(LearnedPreconditioner):
     def _sweeps(self) -> Sweeps:
         return chebyshev(self.smoothing, (_LARGEST / (1 + self.smoothing) ** 2, _LARGEST))
 
-    def _space(self, A: Stencil) -> CoarseSpace:
-        out = self.network(_features(A))
-        expected = (A.diagonal.shape[0], *A.diagonal.shape[1:])
-        if out.ndim != A.coupling.ndim or (out.shape[0], *out.shape[2:]) != expected:
+    def _answer(self, seen: Float[Tensor, "batch known *space"]) -> Float[Tensor, "batch channel *space"]:
+        """What the network makes of what it sees; only itself knows how many axes and channels it takes."""
+        shape = tuple(seen.shape)
+        try:
+            out: Tensor = self.network(seen)
+        except (RuntimeError, IndexError) as error:
             raise InputError(
-                f"the network returned {tuple(out.shape)}, expected (batch, channel, *space) of {expected}"
-            )
+                f"the network does not take {shape}, (batch, channel, *space) of this operator: {error}"
+            ) from error
+        if out.ndim != seen.ndim or (out.shape[0], *out.shape[2:]) != (shape[0], *shape[2:]):
+            raise InputError(f"the network returned {tuple(out.shape)} for {shape}, expected its batch and space")
+        return out
+
+    def _space(self, A: Stencil) -> CoarseSpace:
+        out = self._answer(_features(A))
         return CoarseSpace(torch.cat([torch.ones_like(A.diagonal)[:, None], out], 1), self.block)
 
     def _direction(self, A: Stencil) -> Callable[[Fields], Fields]:
@@ -177,9 +185,7 @@ class NeuralPreconditioner(LearnedPreconditioner):
             size = r.flatten(2).square().mean(2).sqrt().clamp_min(1e-30).view(*r.shape[:2], *[1] * len(r.shape[2:]))
             rhs = r.shape[1]
             seen = torch.cat([(r / size).flatten(0, 1)[:, None], known.repeat_interleave(rhs, 0)], 1)
-            V = self.network(seen)
-            if V.ndim != seen.ndim or V.shape[0] != seen.shape[0] or V.shape[2:] != seen.shape[2:]:
-                raise InputError(f"the network returned {tuple(V.shape)} for {tuple(seen.shape)}, expected its space")
+            V = self._answer(seen)
             k = V.shape[1]
             # the directions of all right-hand sides of an operator, side by side
             AV = A.apply(V.reshape(r.shape[0], rhs * k, *r.shape[2:])).reshape(V.shape)

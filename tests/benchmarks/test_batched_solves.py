@@ -14,9 +14,9 @@ FEW = 16  # systems of a comparison with Jacobi, whose iterations are a hundred 
 HEADER = f"\n{'milliseconds, median of turns':<44}{'one by one':>10}{'at once':>10}{'ratio':>8}   middle half"
 
 
-def problem() -> tuple[torch.Tensor, torch.Tensor]:
+def problem(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Lognormal permeabilities, another one for each system, and right-hand sides."""
-    g = torch.Generator().manual_seed(torch.seed() % 2**31)
+    g = torch.Generator().manual_seed(seed)
     k = torch.randn(SYSTEMS, N, N, generator=g, dtype=torch.float64).exp()
     return k, torch.randn(SYSTEMS, N, N, generator=g, dtype=torch.float64)
 
@@ -49,8 +49,11 @@ def require_alike(one_by_one, at_once) -> None:
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_systems_at_once(threads, compare, capsys):
-    """Gated on one thread: 64 permeabilities of 128^2 with multigrid, at least 3x; the others are told."""
-    k, b = problem()
+    """Gated on one thread: 64 permeabilities of 128^2 with multigrid, at least 3x; the others are told.
+
+    The gate is close: the middle half of the pairs of one run went from 2.9 to 3.3.
+    """
+    k, b = problem(seed=threads - 1)
     rows, gate = [HEADER], 0.0
     for name, coefficient, load, M, turns in (
         ("64 matrices, multigrid", k, b, "multigrid", 9),
@@ -67,3 +70,19 @@ def test_systems_at_once(threads, compare, capsys):
     with capsys.disabled():
         print("\n".join(rows), f"\n{threads} thread{'s' * (threads > 1)}, float64, |b - A x| <= {RTOL} |b|")
     assert threads > 1 or gate >= 3
+
+
+@pytest.mark.parametrize("count", [8, 16])
+def test_right_hand_sides_that_share_directions(count, compare, capsys):
+    """One matrix and "ic0" by `block_cg` beside `cg`, one thread, set-up not included; gated by iterations alone."""
+    k, b = problem(seed=2)
+    A, b = linear.Diffusion(k[:1], (1 / N, 1 / N)), b[:count]
+    M = linear.as_preconditioner("ic0", A)
+    each, shared = linear.cg(A, b, M=M, rtol=RTOL), linear.block_cg(A, b, M=M, rtol=RTOL)
+    assert max(float(s.residuals.max()) for s in (each, shared)) <= RTOL
+    most = int(each.iterations.max()), int(shared.iterations.max())
+    result = compare(lambda: linear.cg(A, b, M=M, rtol=RTOL), lambda: linear.block_cg(A, b, M=M, rtol=RTOL), turns=9)
+    with capsys.disabled():
+        print(f"\n{'milliseconds, median of turns':<44}{'cg':>10}{'block_cg':>10}{'ratio':>8}   middle half")
+        print(result.row(f"{count} right-hand sides, ic0"), f"\niterations, the most: {most[0]} and {most[1]}")
+    assert 2 * most[1] <= most[0]

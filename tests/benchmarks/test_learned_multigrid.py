@@ -13,7 +13,6 @@ from collections.abc import Callable
 from statistics import geometric_mean
 from typing import Any
 
-import numpy as np
 import pytest
 import scipy.sparse as sparse
 import scipy.sparse.linalg as splinalg
@@ -22,10 +21,10 @@ from torch import Tensor
 
 from sciops.kernels.blackbox import blackbox_prolong
 from sciops.kernels.smoothing import smooth, smooth_residual
-from sciops.kernels.stencil import offsets
 from sciops.preconditioners import DiffusionFamily, LearnedMultigrid, LearnedPreconditioner, families, train
 from sciops.solvers.linear import Chebyshev, Diffusion, LinearOperator, Multigrid, Sparse, cg
 from sciops.solvers.linear.multigrid import cycle
+from sciops.solvers.linear.sparse import stencil_matrix
 
 pytestmark = pytest.mark.benchmark
 
@@ -182,7 +181,7 @@ def within(k: Tensor, n: int) -> list[int]:
     with torch.no_grad():
         level = LearnedMultigrid(2).layer.levels(A.stencil_diagonal, A.coupling)[0][1]
     space = tuple(level.diagonal.shape[1:])
-    B = torch.from_numpy(matrix(level.diagonal, level.coupling).toarray())
+    B = torch.from_numpy(stencil_matrix(level.diagonal, level.coupling).toarray())
     root = B.diagonal().rsqrt()
     values, vectors = torch.linalg.eigh(root[:, None] * B * root)
     coarse = torch.stack(torch.meshgrid(*(torch.arange(m) % 2 == 0 for m in space), indexing="ij")).all(0).ravel()
@@ -213,7 +212,7 @@ def exactly(A: Diffusion, model: LearnedMultigrid) -> Callable[[Tensor], Tensor]
     """The finest level as it is, and below it the exact solution."""
     with torch.no_grad():
         levels, _ = model.layer.levels(A.stencil_diagonal, A.coupling)
-    factors = splinalg.splu(matrix(levels[1].diagonal, levels[1].coupling))
+    factors = splinalg.splu(stencil_matrix(levels[1].diagonal, levels[1].coupling).tocsc())
 
     def solve(b: Tensor) -> Tensor:
         return torch.from_numpy(factors.solve(b.numpy().ravel())).view(b.shape)
@@ -223,15 +222,3 @@ def exactly(A: Diffusion, model: LearnedMultigrid) -> Callable[[Tensor], Tensor]
             return cycle(levels[:1], solve, r)
 
     return apply
-
-
-def matrix(diagonal: Tensor, coupling: Tensor) -> sparse.csc_matrix:
-    """Of an operator that couples each cell to all around it."""
-    space = tuple(diagonal.shape[1:])
-    index = np.arange(diagonal.numel()).reshape(space)
-    upper = sparse.csr_matrix((index.size, index.size))
-    for number, offset in enumerate(offsets(len(space), coupling.shape[1])):
-        there = np.roll(index, tuple(-o for o in offset), range(len(space)))
-        entries = -coupling[0, number].numpy().ravel(), (index.ravel(), there.ravel())
-        upper = upper + sparse.csr_matrix(entries, shape=upper.shape)
-    return sparse.csc_matrix(upper + upper.T + sparse.diags(diagonal[0].numpy().ravel()))

@@ -1,9 +1,9 @@
 """Diffusion problems by conjugate gradients and multigrid beside AMGCL, pyamg and sparse factors, on a processor.
 
-    python -m pytest -s tests/benchmarks/test_linear_solvers.py -k beside         the tables of times
-    python -m pytest -s tests/benchmarks/test_linear_solvers.py -k iterations     the iterations over the resolution
-    python -m pytest -s tests/benchmarks/test_linear_solvers.py -k simple         plain and simply preconditioned CG
-    python -m pytest -s tests/benchmarks/test_linear_solvers.py -k constant       constant coefficients by a transform
+    python -m pytest -s tests/benchmarks/test_linear_solvers.py -k beside   the tables of times
+    ... -k iterations              the iterations over the resolution
+    ... -k simple                  plain and simply preconditioned CG
+    ... -k constant_coefficients   constant coefficients by a transform
 
 Ours is timed from the coefficient on: operator, multigrid, solve. The peers get their assembled matrix for nothing. All
 start from zero and stop by |b - A x| <= rtol |b|, which is computed again at the end, the same way for everyone.

@@ -11,7 +11,7 @@ import torch
 
 from sciops.data import Grid
 from sciops.errors import InputError
-from sciops.preconditioners import DCDM, load, registry, ritz_vectors, train
+from sciops.preconditioners import DCDM, registry, ritz_vectors
 from sciops.preconditioners.base import options_of
 from sciops.solvers.linear import Diffusion, Sparse, cg, fcg
 
@@ -209,18 +209,6 @@ def test_one_set_of_weights_serves_both_kinds_and_any_options_make_it_again(gene
     )
     assert torch.equal(copy.deepcopy(model).setup(A)(r), model.setup(A)(r))
     assert registry["dcdm"] is DCDM and model.method == "fcg"
-
-
-def test_it_trains_and_is_saved_as_all_of_them_are(generator, tmp_path):
-    A = poisson(16, 16)
-    model = train(lambda generator: A, DCDM(**SMALL), steps=3, progress=False)
-    again = load(model.save(tmp_path / "model"))
-    r = noise(A, generator)[None]
-    assert isinstance(again, DCDM) and again.depths == (1, 2, 1) and again.record == model.record
-    assert torch.equal(again.setup(A)(r), model.setup(A)(r))
-    assert fcg(A, r[0], M=again).converged
-    with pytest.raises(InputError, match="use fcg"):
-        cg(A, r[0], M=again)
 
 
 def test_on_all_levels_iterations_do_not_grow_with_the_grid(generator):

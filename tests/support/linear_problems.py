@@ -39,10 +39,7 @@ class Problem:
         """k, ``(*space)``, float64."""
         if self.kind == "constant":
             return torch.ones(self.space, dtype=torch.float64)
-        g = smooth_field(self.cells, self.dimensions, self.seed)
-        if self.kind == "piecewise":
-            return torch.from_numpy(np.where(g > np.median(g), CONTRAST, 1.0))
-        return torch.from_numpy(CONTRAST ** ((g - g.min()) / np.ptp(g)))
+        return medium(self.kind, smooth_field(self.cells, self.dimensions, self.seed))
 
     @cached_property
     def rhs(self) -> torch.Tensor:
@@ -69,12 +66,26 @@ class Problem:
         return f"{self.cells}^{self.dimensions} {self.kind}"
 
 
-def smooth_field(cells: int, dimensions: int, seed: int) -> np.ndarray:
-    """A Gaussian field at the centres of cells: a cosine series whose coefficients fall like the inverse Laplacian."""
+def medium(kind: str, g: np.ndarray, contrast: float = CONTRAST) -> torch.Tensor:
+    """The "lognormal" or "piecewise" coefficient of a field."""
+    if kind == "piecewise":
+        return torch.from_numpy(np.where(g > np.median(g), contrast, 1.0))
+    return torch.from_numpy(contrast ** ((g - g.min()) / np.ptp(g)))
+
+
+def smooth_field(
+    cells: int, dimensions: int, seed: int, *, correlation: float = _CORRELATION, power: float = 2.0
+) -> np.ndarray:
+    """A Gaussian field at the centres of cells: a cosine series whose coefficients fall like the inverse Laplacian.
+
+    They are flat up to the wavenumber `correlation`, and fall like wavenumbers to the minus `power`.
+    """
     modes = {2: 64, 3: 32}[dimensions]
     m = np.arange(modes, dtype=float)
     squares = sum(np.meshgrid(*[m**2] * dimensions, indexing="ij"))
-    c = np.random.default_rng(seed).standard_normal(squares.shape) / (np.pi**2 * squares + _CORRELATION**2)
+    c = np.random.default_rng(seed).standard_normal(squares.shape) / (np.pi**2 * squares + correlation**2) ** (
+        power / 2
+    )
     c[(0,) * dimensions] = 0.0
     waves = np.cos(np.pi * np.outer((np.arange(cells) + 0.5) / cells, m))
     for _ in range(dimensions):

@@ -20,7 +20,7 @@ from sciops.solvers.linear.preconditioner import (
 from sciops.solvers.linear.schwarz import Schwarz
 from sciops.solvers.linear.smoothers import Chebyshev, Line, RedBlack
 from sciops.solvers.linear.solution import Solution
-from sciops.solvers.linear.sparse import Sparse, from_scipy, real_form
+from sciops.solvers.linear.sparse import Sparse, from_scipy, real_form, stencil_matrix
 
 __all__ = [
     "Chebyshev",
@@ -56,4 +56,5 @@ __all__ = [
     "preconditioners",
     "real_form",
     "refine",
+    "stencil_matrix",
 ]

@@ -20,6 +20,7 @@ from sciops.errors import DomainError, InputError
 from sciops.kernels.diffusion import Side, diffusion_operator
 from sciops.kernels.stencil import diffusion_apply, diffusion_apply_dot, diffusion_apply_dot_, diffusion_residual
 from sciops.solvers.linear.operator import DTYPES, LinearOperator
+from sciops.solvers.linear.sparse import stencil_matrix
 from sciops.solvers.linear.walls import boundary_sides, boundary_source, walls
 
 Boundary = Side | Sequence[Side | Sequence[Side]]
@@ -220,15 +221,7 @@ class Diffusion(LinearOperator):
     def to_scipy(self) -> sparse.csr_matrix:
         if self.batch != 1:
             return super().to_scipy()
-        diagonal, coupling = (t.detach().cpu().numpy()[0] for t in self.tensors())
-        index = np.arange(self.unknowns).reshape(self.space)
-        rows, columns, values = [index.ravel()], [index.ravel()], [diagonal.ravel()]
-        for axis, w in enumerate(coupling):
-            there = w != 0
-            i, j = index[there], np.roll(index, -1, axis)[there]
-            rows, columns, values = [*rows, i, j], [*columns, j, i], [*values, -w[there], -w[there]]
-        parts = np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))
-        return sparse.csr_matrix(parts, shape=(index.size, index.size))
+        return stencil_matrix(self.stencil_diagonal, self.coupling)
 
     def describe(self) -> str:
         kinds = [str(low) if low == high else f"{low}/{high}" for low, high in self.sides]

@@ -323,9 +323,10 @@ class Multigrid(Cycle):
     Notes
     -----
     Work per cycle: 2 degree + 1 products on every level; on those with lines as many for each axis, and 2 degree solves
-    along it. The defaults are the winners of a search over systems apart from those that are reported
-    (docs/benchmarks/multigrid-search.md). Memory: D and w on all levels and the weights of prolongation,
-    about 14 numbers for a cell in two dimensions and 12 in three, in single precision.
+    along it. The defaults were held against a search over systems apart from those that are reported:
+    nothing with coarse equations was more than 10 % quicker (docs/benchmarks/multigrid-search.md). Memory: D and w on
+    all levels and the weights of prolongation, about 14 numbers for a cell in two dimensions and 12 in three, in single
+    precision.
 
     References
     ----------
@@ -397,7 +398,7 @@ class Multigrid(Cycle):
         scale = float(largest)
         diagonal, coupling = diagonal / scale, coupling / scale
         smoother = self.smoother or choose_smoother(coupling)
-        made, kept = precisions(diagonal, coupling, one_strength=smoother == PLAIN)
+        made, kept = precisions(diagonal, coupling, one_strength=self.smoother is None and smoother == PLAIN)
         made, kept = (torch.float64 if dtype == torch.float64 else made), dtype or kept
         diagonal, coupling = diagonal.to(made), coupling.to(made)
         levels: list[StencilLevel | LineLevel] = []

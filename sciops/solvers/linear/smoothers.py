@@ -44,12 +44,12 @@ class Chebyshev:
 
     Examples
     --------
-    >>> Chebyshev(degree=3)
-    Chebyshev(degree=3, lower=0.25)
+    >>> Chebyshev()
+    Chebyshev(degree=3, lower=0.15)
     """
 
-    degree: int = 2
-    lower: float = 0.25
+    degree: int = 3
+    lower: float = 0.15
 
     def __post_init__(self) -> None:
         _require_polynomial(self)
@@ -131,7 +131,7 @@ class Line:
 
 
 Smoother = Chebyshev | RedBlack | Line
-PLAIN, PLANES = Chebyshev(3, 0.15), Chebyshev(8, 0.02)
+PLAIN, PLANES = Chebyshev(), Chebyshev(8, 0.02)
 SMOOTHERS: dict[str, Callable[[], Smoother]] = {"chebyshev": Chebyshev, "red-black": RedBlack, "line": Line}
 
 

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sciops.errors import InputError
+from sciops.kernels.stencil import offsets
 from sciops.solvers.linear.operator import DTYPES, LinearOperator
 
 
@@ -176,6 +177,38 @@ def real_form(matrix: Any) -> sparse.csr_matrix:
     """
     A = sparse.csr_matrix(matrix)
     return sparse.csr_matrix(sparse.bmat([[A.real, -A.imag], [A.imag, A.real]]))
+
+
+def stencil_matrix(diagonal: Float[Tensor, "1 *space"], coupling: Float[Tensor, "1 link *space"]) -> sparse.csr_matrix:
+    """The matrix of an operator on a grid, cells in the order of their memory.
+
+    Parameters
+    ----------
+    diagonal, coupling
+        D and w of :mod:`sciops.kernels.stencil`; links lead along the axes or to all cells around
+        (:func:`~sciops.kernels.stencil.offsets`), those across an end to the other end.
+
+    Raises
+    ------
+    InputError
+        For a batch, which is no single matrix.
+
+    Examples
+    --------
+    >>> stencil_matrix(torch.full((1, 3), 2.0), torch.tensor([[[1.0, 1.0, 0.0]]])).toarray().tolist()
+    [[2.0, -1.0, 0.0], [-1.0, 2.0, -1.0], [0.0, -1.0, 2.0]]
+    """
+    if len(diagonal) != 1:
+        raise InputError(f"a batch of {len(diagonal)} operators is no single matrix; take one of them")
+    D, weights = (t.detach().cpu().numpy()[0] for t in (diagonal, coupling))
+    index = np.arange(D.size).reshape(D.shape)
+    rows, columns, values = [index.ravel()], [index.ravel()], [D.ravel()]
+    for w, offset in zip(weights, offsets(D.ndim, len(weights)), strict=True):
+        there = w != 0
+        i, j = index[there], np.roll(index, tuple(-o for o in offset), range(D.ndim))[there]
+        rows, columns, values = [*rows, i, j], [*columns, j, i], [*values, -w[there], -w[there]]
+    parts = np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))
+    return sparse.csr_matrix(parts, shape=(D.size, D.size))
 
 
 def _csr(matrix: Any) -> sparse.csr_matrix:

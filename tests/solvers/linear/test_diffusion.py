@@ -12,6 +12,7 @@ import torch
 from sciops.data import Field, Grid
 from sciops.data.domains.axis import Axis
 from sciops.errors import DomainError, InputError, SolverError
+from sciops.kernels.stencil import diffusion_apply
 from sciops.solvers import linear
 from sciops.solvers.linear import Diffusion, Helmholtz
 
@@ -124,6 +125,20 @@ def test_the_matrix_is_that_of_the_baselines(generator):
                 if inside:
                     A[me, 3 * p + q] -= t
     np.testing.assert_allclose(Diffusion(k, h).to_scipy().toarray(), A, rtol=1e-12)
+
+
+@pytest.mark.parametrize("space", [(2,), (5,), (4, 3), (3, 2, 4)], ids=str)
+@pytest.mark.parametrize("corners", [False, True])
+def test_the_matrix_of_a_stencil_is_what_its_product_applies(space, corners, generator):
+    """Links to all neighbours that there are, periodic ends among them."""
+    d, n = len(space), math.prod(space)
+    D = torch.rand(1, *space, generator=generator, dtype=torch.float64)
+    w = torch.rand(1, 3**d // 2 if corners else d, *space, generator=generator, dtype=torch.float64)
+    unit = torch.eye(n, dtype=torch.float64).view(1, n, *space)
+    expected = diffusion_apply(D, w, unit).view(n, n).T
+    np.testing.assert_allclose(linear.stencil_matrix(D, w).toarray(), expected, rtol=1e-12, atol=1e-15)
+    with pytest.raises(InputError, match="a batch of 2 operators is no single matrix"):
+        linear.stencil_matrix(D.expand(2, *space), w.expand(2, *w.shape[1:]))
 
 
 @pytest.mark.parametrize("obstacle", ["neumann", "dirichlet"])
