@@ -267,6 +267,8 @@ def _require_factors(factors: Tensor, r: Tensor, axis: int) -> None:
             f"line_factors returns them"
         )
     require_shape("factors", factors, (*factors.shape[:2], *r.shape[2:]))
+    if not r.shape[2 + axis]:
+        raise InputError(f"fields of shape {tuple(r.shape)} have no cells along axis {axis}")
 
 
 def _factors_reference(diagonal: Tensor, link: Tensor, axis: int, around: bool) -> Tensor:

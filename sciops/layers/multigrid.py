@@ -25,6 +25,7 @@ from sciops.solvers.linear.multigrid import cycle
 
 _COARSEST = 100  # unknowns that are solved for by a dense inverse
 _LEAST = 1e-7  # of the entries of a row: what is below counts as this in logarithms
+_MOST_SWEEPS = 100
 _FARTHEST = 4.0  # of the logarithms by which shares are changed
 PARTS = ("prolongation", "damping")
 
@@ -131,10 +132,10 @@ class SPDVCycle(nn.Module):
         super().__init__()
         if d not in (1, 2, 3):
             raise InputError(f"a multigrid cycle on a grid of {d!r} axes; one, two or three are expected")
-        if width < 1 or degree < 1 or first < 0 or not 0 < lower < 1:
+        if width < 1 or not 1 <= degree <= _MOST_SWEEPS or first < 0 or not 0 < lower < 1:
             raise InputError(
-                f"width {width} and degree {degree} of at least 1, first {first} of at least 0 and lower {lower} "
-                f"between 0 and 1 are expected"
+                f"width {width} of at least 1, degree {degree} of 1 to {_MOST_SWEEPS}, first {first} of at least 0 and "
+                f"lower {lower} between 0 and 1 are expected"
             )
         unknown = [part for part in parts if part not in PARTS]
         if unknown:

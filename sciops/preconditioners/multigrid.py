@@ -93,6 +93,8 @@ class LearnedMultigrid(LearnedPreconditioner):
         diagonal, coupling, _ = self._scaled(A)
         diagonal, coupling = diagonal.double(), coupling.double()
         levels, coarsest = self.layer.levels(diagonal, coupling)
+        if len(levels) <= (self.first if self.parts == ("prolongation",) else 0):
+            raise InputError(f"the grid of {A!r} is too small to train on: no level of it is learned")
         solve = DenseSolve(*coarsest)
         steps = int(torch.randint(*_STEPS, (1,), generator=generator))
         start = torch.randn(diagonal.shape, generator=generator, dtype=torch.float64).to(diagonal.device)

@@ -110,11 +110,12 @@ class SavedFolder:
             If it is too large, damaged, of another version, or without an entry.
         """
         path = folder / self.description
+        _require_file(path)
         try:
             if path.stat().st_size > _LARGEST_JSON:
                 raise ModelError(f"{path}: larger than {_LARGEST_JSON >> 20} MiB; this is no saved {self.kind}")
             contents = json.loads(path.read_text())
-        except (OSError, ValueError, RecursionError) as error:
+        except (OSError, ValueError, RecursionError, OverflowError) as error:
             raise ModelError(f"{path}: damaged ({error}); save the {self.kind} again") from error
         if not isinstance(contents, dict) or contents.get("format") != self.version:
             found = contents.get("format") if isinstance(contents, dict) else type(contents).__name__
@@ -132,6 +133,7 @@ class SavedFolder:
         ModelError
             If it is missing, damaged, or holds NaN.
         """
+        _require_file(path)
         try:
             tensors: dict[str, Tensor] = load_file(path)
         except (OSError, SafetensorError, ValueError) as error:
@@ -213,3 +215,9 @@ def _put(temporary: Path, path: Path) -> None:
 
 def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+
+
+def _require_file(path: Path) -> None:
+    """A pipe or a device would be waited for without an end."""
+    if path.exists() and not path.is_file():
+        raise ModelError(f"{path}: no regular file")

@@ -29,6 +29,7 @@ from sciops.solvers.linear.solution import Applications, Outcome, Solution
 
 _FLEXIBLE = ("fcg", "fgmres", "refine")  # the methods under which M may be anything
 _MOST = 100_000  # iterations, unless maxiter says otherwise
+_RANGE = {torch.float64: (1e-100, 1e100), torch.float32: (1e-12, 1e12)}  # whose squares are numbers too
 
 
 def cg(
@@ -511,7 +512,7 @@ def _run(
     """Solve without derivatives; with `project`, for the part of b that the null space leaves."""
     rtol, atol, maxiter = stop
     shape, n = b.shape, A.unknowns
-    b = b.detach()
+    b, unit = _in_units(b.detach())
     whole, lost = b.reshape(-1, n), None
     if A.nullspace is not None:
         b, lost = split(b, A.nullspace)
@@ -519,12 +520,12 @@ def _run(
             whole, lost = b.reshape(-1, n), None
     system, flat = System(A, M, shape), b.reshape(-1, n).contiguous()
     size = norm(whole.contiguous())
-    goal = torch.maximum(rtol * size, torch.full_like(size, atol))
+    goal = torch.maximum(rtol * size, atol / unit)
     reach = goal if lost is None else (goal.square() - lost.square()).clamp_min(0).sqrt()
     empty, bad = size == 0, ~size.isfinite()
     x = torch.zeros_like(flat)
     if x0 is not None:
-        x.copy_(x0.detach().reshape(-1, n)).masked_fill_(empty[:, None], 0.0)
+        x.copy_(x0.detach().reshape(-1, n) / unit[:, None].to(x.dtype)).masked_fill_(empty[:, None], 0.0)
     # a system with a NaN in b must not keep the others from their answers, and 0 / 0 is no residual
     unreachable = bad if lost is None else bad | (lost > goal)
     reach = torch.where(unreachable, math.inf, reach)
@@ -542,8 +543,25 @@ def _run(
     )
     if A.nullspace is not None:
         x = split(x.view(shape), A.nullspace)[0].reshape(-1, n)
+    if bool((unit != 1).any()):
+        x = x * unit[:, None].to(x.dtype)
     applications = Applications(system.applied, system.preconditioned)
     return _stated(name, x.view(shape), ended, goal / scale, ended.history / scale, applications)
+
+
+def _in_units(b: Tensor) -> tuple[Tensor, Float[Tensor, " system"]]:
+    """b with every system whose squares would leave the range of its numbers brought to one, and by how much."""
+    if not b.numel():
+        return b, torch.ones(b.shape[:2].numel(), dtype=torch.float64, device=b.device)
+    low, high = torch.aminmax(b.flatten(2), dim=-1)
+    size = torch.maximum(-low, high)
+    least, most = _RANGE[b.dtype]
+    beyond = (size > 0) & (size < math.inf) & ((size < least) | (size > most))
+    # powers of two, so that no digit changes
+    unit = torch.where(beyond, torch.exp2(torch.log2(size.double()).round()), 1.0)
+    if bool(beyond.any()):
+        b = b / unit.view(*size.shape, *(1,) * (b.ndim - 2)).to(b.dtype)
+    return b, unit.flatten()
 
 
 def _stated(name: str, x: Tensor, ended: Ended, goal: Tensor, history: Tensor, applications: Applications) -> Solution:

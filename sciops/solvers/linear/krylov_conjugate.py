@@ -11,7 +11,7 @@ from sciops.solvers.linear.solution import Outcome
 
 ASYMMETRY = {torch.float64: 1e-4, torch.float32: 1e-2}
 """The largest <M r_1, r_0> / |M r_1| |r_0| of a symmetric M, by the precision that it computes in: the rounding of
-incomplete factors, transforms, domain decomposition and algebraic multigrid leaves 1e-7 and 4e-9 at contrasts to 1e12."""
+incomplete factors, transforms, domain decomposition and algebraic multigrid leaves 1e-7, and 4e-9 at contrast 1e12."""
 FALLEN = {torch.float64: 1e-3, torch.float32: 1e-1}
 """A residual that one iteration brought below this carries too much of the rounding of the first one to tell."""
 

@@ -62,7 +62,7 @@ __all__ = [
 _COARSEST = 100  # unknowns that are solved for by a dense inverse
 # of the entries, beyond which single precision loses the weak ones: in the products that make coarse operators, which
 # cancel, and in a cycle
-_CONTRAST_MADE, _CONTRAST_KEPT = 4e3, 1e6
+_CONTRAST_MADE, _CONTRAST_KEPT, _CONTRAST_OF_AXES = 4e3, 1e6, 3e4
 _HELD = 3e-5  # of the diagonal, what a side or a reaction adds on average, below which single precision would lose it
 
 
@@ -222,14 +222,20 @@ class Cycle:
     def _scaled(self, r: Tensor, out: Tensor, approximate: Callable[[Tensor], Tensor]) -> Tensor:
         """What the levels make of r, whatever its units."""
         with torch.no_grad():
-            size = max(abs(float(end)) for end in torch.aminmax(r)) if r.numel() else 0.0
-            if not 0 < size < math.inf:
-                return out.fill_(0.0 if size == 0 else math.nan)
-            # what leaves the range of single precision is brought to one
-            unit = 1.0 if 1e-12 < size < 1e12 else size
-            r = r if unit == 1.0 else r / unit
-            b = r.contiguous() if self.dtype == r.dtype else self._rounded(r)
-            return out.copy_(approximate(b)).mul_(unit / self._scale)
+            if not r.numel():
+                return out
+            low, high = torch.aminmax(r.flatten(2), dim=-1)
+            size = torch.maximum(-low, high)
+            if bool(((size > 1e-12) & (size < 1e12)).all()):
+                b = r.contiguous() if self.dtype == r.dtype else self._rounded(r)
+                return out.copy_(approximate(b)).mul_(1 / self._scale)
+            # what leaves the range of single precision is brought to one; a NaN must not reach the other systems
+            fit, lost = (size > 0) & (size < math.inf), ~(size < math.inf)
+            shape = (*size.shape, *(1,) * (r.ndim - 2))
+            unit = torch.where(fit, size, 1.0).view(shape)
+            b = torch.where(fit.view(shape), r / unit, 0.0).to(self.dtype)
+            out.copy_(approximate(b)).mul_(unit / self._scale)
+            return out.masked_fill_(lost.view(shape), math.nan)
 
     def _rounded(self, r: Tensor) -> Tensor:
         """r in the precision of the cycle, in memory that is kept as the levels keep theirs."""
@@ -261,7 +267,8 @@ def precisions(diagonal: Tensor, coupling: Tensor, *, one_strength: bool = True)
     if float(held.min()) < _HELD:
         return torch.float64, torch.float64
     made = torch.float32 if contrast < _CONTRAST_MADE else torch.float64
-    return made, torch.float32 if contrast < _CONTRAST_KEPT else torch.float64
+    most = _CONTRAST_KEPT if one_strength else _CONTRAST_OF_AXES
+    return made, torch.float32 if contrast < most else torch.float64
 
 
 def _halves_to_the_end(coupling: Tensor) -> bool:
@@ -429,6 +436,8 @@ class Multigrid(Cycle):
                 sweeps = smoother.sweeps(largest_eigenvalue(diagonal, coupling))
                 levels.append(StencilLevel(*operator, sweeps, weights))
             diagonal, coupling = coarse
+            # rooms that nothing holds leave rows of zeros, but for rounding; any diagonal does for them
+            diagonal = torch.where(diagonal < 8 * torch.finfo(made).eps, 1, diagonal)
         coarsest = CoarseSolve(diagonal.to(kept), coupling.to(kept), zeros)
         super().__init__(levels, coarsest, turns=self.turns, scale=scale, dtype=kept)
         self.levels: list[StencilLevel | LineLevel] = levels
