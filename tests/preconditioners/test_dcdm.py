@@ -80,11 +80,11 @@ def test_ritz_vectors_end_where_the_space_does_and_leave_null_spaces_and_obstacl
 def test_training_data_have_norm_one_and_lie_low_in_the_spectrum(generator):
     A = poisson(12, 12)
     data = ritz_vectors(A, 40)
-    b = data.draw(200, generator)
-    assert b.shape == (1, 200, 12, 12) and b.dtype == torch.float32
-    assert torch.allclose(b.flatten(2).norm(dim=2), torch.ones(1, 200), atol=1e-5)
+    b = data.draw(2000, generator)
+    assert b.shape == (1, 2000, 12, 12) and b.dtype == torch.float32
+    assert torch.allclose(b.flatten(2).norm(dim=2), torch.ones(1, 2000), atol=1e-5)
     shares = (b.flatten(2) @ data.vectors.mT).square().mean((0, 1))
-    assert 70 < shares[:20].mean() / shares[20:].mean() < 92  # 81
+    assert 65 < shares[:20].mean() / shares[20:].mean() < 81  # 81 before each is scaled to norm one
 
 
 def test_training_data_are_made_once_and_go_with_their_operator():
