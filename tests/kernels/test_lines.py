@@ -123,3 +123,9 @@ def test_what_they_refuse() -> None:
         line_solve_(torch.ones(1, 1, 4, 4).mT, factors, 1)
     with pytest.raises(InputError, match="one of the axes 0 to 0"):
         line_weights(torch.ones(1, 2, 2), torch.ones(1, 4), torch.ones(1, 1, 4), 1)
+
+
+def test_lines_without_cells_are_refused():
+    factors = line_factors(torch.full((1, 6, 5), 4.0), torch.ones(1, 2, 6, 5), 0)
+    with pytest.raises(InputError, match="no cells along axis 0"):
+        line_solve(factors[:, :, :0], torch.ones(1, 2, 0, 5), 0)

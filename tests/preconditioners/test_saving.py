@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from sciops.errors import InputError, ModelError
-from sciops.preconditioners import LearnedPreconditioner, families, load, registry, train
+from sciops.preconditioners import LearnedMultigrid, LearnedPreconditioner, families, load, registry, train
 
 
 class Polynomial(LearnedPreconditioner):
@@ -219,3 +220,11 @@ def test_what_is_no_folder_of_a_preconditioner_is_told(tmp_path):
     ):
         with pytest.raises(ModelError, match=said):
             load(path)
+
+
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path):
+    folder = LearnedMultigrid(1).save(tmp_path / "model")
+    (folder / "weights.safetensors").unlink()
+    os.mkfifo(folder / "weights.safetensors")
+    with pytest.raises(ModelError, match="no regular file"):
+        load(folder)

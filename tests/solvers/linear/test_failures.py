@@ -283,3 +283,43 @@ def test_an_indefinite_operator_ends_its_own_block_only(generator):
     found = linear.block_cg(Diffusion(k, (0.1, 0.1), reaction=c), rhs(generator, 2, 3, 8, 8), raise_on_failure=False)
     assert found.status == ("converged",) * 3 + ("indefinite operator",) * 3
     assert "<p, A p> = -" in found.message
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e-163, 1e160, 1e200])
+@pytest.mark.parametrize("method", METHODS)
+def test_squares_beyond_the_range_of_numbers_hide_no_residual(method, size, generator):
+    A, b = plane(generator), rhs(generator, 12, 12)
+    found = getattr(linear, method)(A, size * b, M="multigrid", rtol=1e-8)
+    torch.testing.assert_close(found.value / size, linear.cg(A, b, rtol=1e-12).value, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize(("space", "share"), [((40, 40), 0.3), ((9, 10, 11), 0.5)])
+@pytest.mark.parametrize("boundary", ["dirichlet", "neumann"])
+def test_rooms_that_nothing_holds_do_not_mislead_multigrid(space, share, boundary, generator):
+    mask = torch.rand(space, generator=generator) > share
+    A = Diffusion(torch.ones(space, dtype=torch.float64), [0.1] * len(space), boundary, mask=mask)
+    b = A @ rhs(generator, *space)
+    assert true_residual(A, linear.cg(A, b, M="multigrid"), b) <= 1e-6
+
+
+@pytest.mark.parametrize("ratio", [1e4, 1e5, 1e6])
+def test_a_strong_axis_that_no_side_holds(ratio, generator):
+    k = torch.ones(1, 2, 48, 48, dtype=torch.float64)
+    k[:, 1] = ratio
+    A, b = Diffusion(k, (1.0, 1.0), ["dirichlet", "neumann"]), rhs(generator, 48, 48)
+    assert true_residual(A, linear.cg(A, b, M="multigrid"), b) <= 1e-6
+
+
+def test_systems_of_a_batch_may_have_any_size_and_one_may_be_lost(generator):
+    A = Diffusion(torch.rand(3, 20, 20, generator=generator, dtype=torch.float64) + 0.5, (0.1, 0.1))
+    b = rhs(generator, 3, 20, 20) * torch.tensor([1.0, 1e-50, 1e60], dtype=torch.float64).view(3, 1, 1)
+    assert true_residual(A, linear.cg(A, b, M="multigrid"), b).max() <= 1e-6
+    guess = torch.zeros_like(b)
+    guess[1, 3, 3] = torch.nan
+    found = linear.cg(A, b, M="multigrid", x0=guess, raise_on_failure=False)
+    assert found.status == ("converged", "not finite", "converged")
+
+
+def test_a_class_is_no_preconditioner(generator):
+    with pytest.raises(InputError, match=r"M=Multigrid\(A\) makes one"):
+        linear.cg(plane(generator), rhs(generator, 12, 12), M=linear.Multigrid)
