@@ -18,7 +18,7 @@ from sciops.solvers.linear.preconditioner import (
     preconditioners,
 )
 from sciops.solvers.linear.schwarz import Schwarz
-from sciops.solvers.linear.smoothers import Chebyshev, Line, RedBlack
+from sciops.solvers.linear.smoothers import Chebyshev, L1Jacobi, Line, RedBlack
 from sciops.solvers.linear.solution import Solution
 from sciops.solvers.linear.sparse import Sparse, from_scipy, real_form, stencil_matrix
 
@@ -30,6 +30,7 @@ __all__ = [
     "Helmholtz",
     "IncompleteCholesky",
     "Jacobi",
+    "L1Jacobi",
     "Line",
     "LinearOperator",
     "MatrixFree",

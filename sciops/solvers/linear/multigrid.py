@@ -28,6 +28,7 @@ from sciops.kernels.blackbox import (
     halves_evenly,
 )
 from sciops.kernels.lines import line_weights
+from sciops.kernels.smoothing import l1_scale
 from sciops.kernels.stencil import offsets
 from sciops.kernels.transfer import coarsen
 from sciops.solvers.linear.levels import CoarseSolve, LineLevel, StencilLevel
@@ -36,6 +37,7 @@ from sciops.solvers.linear.preconditioner import preconditioners
 from sciops.solvers.linear.smoothers import (
     PLAIN,
     Chebyshev,
+    L1Jacobi,
     Line,
     RedBlack,
     Smoother,
@@ -299,8 +301,8 @@ class Multigrid(Cycle):
     turns
         How often each coarser level is visited: 1 is a V-cycle, 2 a W-cycle.
     smoother
-        :class:`Chebyshev`, :class:`RedBlack` or :class:`Line`, or "chebyshev", "red-black" or "line" for the default
-        ones. None chooses for each level by its couplings (:func:`~sciops.solvers.linear.smoothers.choose_smoother`).
+        :class:`Chebyshev`, :class:`L1Jacobi`, :class:`RedBlack` or :class:`Line`, or "chebyshev", "l1-jacobi",
+        "red-black" or "line" for the default ones. None chooses for each level by its couplings (:func:`~sciops.solvers.linear.smoothers.choose_smoother`).
     coarsening
         "galerkin": prolongation by the equations and P' A P, which needs an even number of cells on periodic axes as
         far down as it goes; "sums": constant prolongation and sums of couplings, quicker to set up, with more
@@ -315,7 +317,7 @@ class Multigrid(Cycle):
     ----------
     levels : list of StencilLevel or LineLevel
         From the finest to the last but one.
-    smoothers : list of Chebyshev, RedBlack or Line
+    smoothers : list of Chebyshev, L1Jacobi, RedBlack or Line
         Those of the levels.
     coarsest : CoarseSolve
         The dense inverse at the end.
@@ -432,6 +434,8 @@ class Multigrid(Cycle):
             weights = None if weights is None else weights.to(kept)
             if isinstance(smoother, Line):
                 levels.append(LineLevel(*operator, smoother, weights))
+            elif isinstance(smoother, L1Jacobi):
+                levels.append(StencilLevel(*operator, smoother.sweeps(), weights, l1_scale(*operator)))
             else:
                 sweeps = smoother.sweeps(largest_eigenvalue(diagonal, coupling))
                 levels.append(StencilLevel(*operator, sweeps, weights))

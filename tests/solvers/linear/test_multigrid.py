@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sciops.errors import InputError
-from sciops.solvers.linear import Chebyshev, Diffusion, Line, Multigrid, RedBlack, Sparse, cg, full_multigrid
+from sciops.solvers.linear import Chebyshev, Diffusion, L1Jacobi, Line, Multigrid, RedBlack, Sparse, cg, full_multigrid
 from sciops.solvers.linear.smoothers import choose_smoother
 
 
@@ -33,6 +33,8 @@ def inclusions(n: int, d: int, contrast: float = 1e3) -> Tensor:
         {"coarsening": "sums"},
         {"coarsening": "sums", "smoother": "red-black"},
         {"smoother": "line"},
+        {"smoother": "l1-jacobi"},
+        {"smoother": L1Jacobi(1), "coarsening": "sums"},
         {"coarsening": "sums", "smoother": Line(0, degree=1)},
         {"turns": 2},
     ],
@@ -251,6 +253,8 @@ def test_what_it_refuses() -> None:
         Line(0, degree=0)
     with pytest.raises(InputError, match="at least one step"):
         RedBlack(0)
+    with pytest.raises(InputError, match="at least one step"):
+        L1Jacobi(0)
     periodic = Diffusion(torch.ones(22, 22, dtype=torch.float64), grid=1.0, boundary="periodic")
     with pytest.raises(InputError, match="halves more often"):
         Multigrid(periodic, coarsening="galerkin")
