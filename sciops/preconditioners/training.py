@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from sciops.errors import InputError, TrainingError
 from sciops.preconditioners.base import LearnedPreconditioner, OperatorFamily, TrainingRecord
 from sciops.preconditioners.multigrid import LearnedMultigrid
+from sciops.solvers.linear import LinearOperator
 from sciops.training.progress import ProgressLine
 
 _MEMORY = 0.95  # of the running mean of the loss
@@ -74,8 +75,9 @@ def train(
         A learned preconditioner; it is trained in place, where its weights lie. None is a
         :class:`~sciops.preconditioners.LearnedMultigrid` with as many axes as the operators have.
     minutes, steps
-        Training ends with whichever is over first. With `steps` the learning rate follows the steps, and the weights
-        depend on the arguments alone as long as the minutes suffice; without, it follows the time.
+        Training ends with whichever is over first; the first step, which compiles, does not count. With `steps` the
+        learning rate follows the steps, and the weights depend on the arguments alone as long as the minutes suffice;
+        without, it follows the time.
     learning_rate
         The highest.
     seed
@@ -113,8 +115,12 @@ def train(
         raise InputError(f"steps = {steps}, expected at least 1")
     if not 0 < learning_rate < math.inf:
         raise InputError(f"learning_rate = {learning_rate}, expected a positive number")
+    if not callable(family):
+        raise InputError(f"the family is a {type(family).__name__}, expected a function of a generator")
+    if not isinstance(model, LearnedPreconditioner | None):
+        raise InputError(f"the model is {model!r}, expected a LearnedPreconditioner or None")
     if model is None:
-        model = LearnedMultigrid(len(family(torch.Generator().manual_seed(seed)).space))
+        model = LearnedMultigrid(len(_drawn(family, torch.Generator().manual_seed(seed)).space))
     weights = [p for p in model.parameters() if p.requires_grad]
     if not weights:
         raise InputError(f"{type(model).__name__} has no weights to train")
@@ -122,11 +128,11 @@ def train(
     optimiser = torch.optim.Adam(weights, lr=learning_rate)
     kept, best_step, losses = _copied(model), 0, list[float]()
     mean, smallest = 0.0, math.inf
-    began = time.monotonic()
+    began = first_ended = time.monotonic()
     line = ProgressLine(steps or 1, after="loss {loss}  step {step}", counted=steps is not None) if progress else None
 
     def passed() -> float:
-        return (time.monotonic() - began) / (60 * minutes)
+        return (time.monotonic() - first_ended) / (60 * minutes)
 
     def finish() -> None:
         model.load_state_dict(kept)
@@ -146,6 +152,8 @@ def train(
                 share = passed() if steps is None else len(losses) / steps
                 rate = learning_rate * (_LAST_RATE + (1 - _LAST_RATE) * (1 + math.cos(math.pi * share)) / 2)
                 losses.append(_step(model, family, generator, optimiser, weights, rate, len(losses)))
+                if len(losses) == 1:
+                    first_ended = time.monotonic()  # what the first step compiles is no training
                 mean = _MEMORY * mean + (1 - _MEMORY) * losses[-1]
                 running = mean / (1 - _MEMORY ** len(losses))
                 if len(losses) <= _SETTLED or running < smallest:
@@ -165,6 +173,13 @@ def train(
     return model
 
 
+def _drawn(family: OperatorFamily, generator: torch.Generator) -> LinearOperator:
+    A = family(generator)
+    if not isinstance(A, LinearOperator):
+        raise InputError(f"the family drew a {type(A).__name__}, expected a LinearOperator or a batch of them")
+    return A
+
+
 def _step(
     model: LearnedPreconditioner,
     family: OperatorFamily,
@@ -178,7 +193,7 @@ def _step(
     for group in optimiser.param_groups:
         group["lr"] = rate
     optimiser.zero_grad(set_to_none=True)
-    loss = model.loss(family(generator), generator)
+    loss = model.loss(_drawn(family, generator), generator)
     loss.backward()  # type: ignore[no-untyped-call]
     norm = float(nn.utils.clip_grad_norm_(weights, 1.0))
     value = float(loss.detach())

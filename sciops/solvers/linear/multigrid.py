@@ -302,7 +302,8 @@ class Multigrid(Cycle):
         How often each coarser level is visited: 1 is a V-cycle, 2 a W-cycle.
     smoother
         :class:`Chebyshev`, :class:`L1Jacobi`, :class:`RedBlack` or :class:`Line`, or "chebyshev", "l1-jacobi",
-        "red-black" or "line" for the default ones. None chooses for each level by its couplings (:func:`~sciops.solvers.linear.smoothers.choose_smoother`).
+        "red-black" or "line" for the default ones. None chooses for each level by its couplings
+        (:func:`~sciops.solvers.linear.smoothers.choose_smoother`).
     coarsening
         "galerkin": prolongation by the equations and P' A P, which needs an even number of cells on periodic axes as
         far down as it goes; "sums": constant prolongation and sums of couplings, quicker to set up, with more

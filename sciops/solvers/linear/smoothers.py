@@ -63,8 +63,8 @@ class Chebyshev:
 class L1Jacobi:
     """Jacobi's method with the sums of the magnitudes of the rows in place of the diagonal.
 
-    It takes something off every error, whatever the couplings are, and needs no eigenvalue; :class:`Chebyshev` takes off
-    more for the same work.
+    It takes something off every error, whatever the couplings are, and needs no eigenvalue; :class:`Chebyshev` takes
+    off more for the same work.
 
     Parameters
     ----------
@@ -192,7 +192,9 @@ def as_smoother(smoother: Smoother | str) -> Smoother:
             raise InputError(f"unknown smoother {smoother!r}{did_you_mean(smoother, list(SMOOTHERS))}")
         return SMOOTHERS[smoother]()
     if not isinstance(smoother, Smoother):
-        raise InputError(f"a smoother is Chebyshev(...), L1Jacobi(...), RedBlack(...), Line(...) or the name of one, got {smoother!r}")
+        raise InputError(
+            f"a smoother is Chebyshev(...), L1Jacobi(...), RedBlack(...), Line(...) or a name of one, got {smoother!r}"
+        )
     return smoother
 
 
