@@ -148,9 +148,7 @@ def test_its_method_takes_it_and_cg_takes_what_is_made_for_it_only(instance, gen
     for value in (direct.value, found.value):
         assert bool(((A @ value - b).flatten(1).norm(dim=1) <= 1.001e-4 * b.flatten(1).norm(dim=1)).all())
     if model.method == "fcg":
-        with pytest.raises(
-            InputError, match=f"{type(model).__name__} is made for flexible methods: use fcg"
-        ):
+        with pytest.raises(InputError, match=f"{type(model).__name__} is made for flexible methods: use fcg"):
             linear.cg(A, b, M=model)
     else:
         M, (x, y) = model.setup(A), residuals(generator).unbind(1)[:2]
