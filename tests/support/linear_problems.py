@@ -28,7 +28,7 @@ class Problem:
     kind: str
     cells: int
     dimensions: int = 2
-    seed: int = 7
+    seed: int = 0
 
     @property
     def space(self) -> tuple[int, ...]:
