@@ -33,8 +33,9 @@ def neural(d, form="coarse", **options):
     return NeuralPreconditioner(convolution(d, channels, 2), form=form, **options)
 
 
-def operators(space, generator, batch=2):
-    return families.mixed(*space, batch=batch)(generator).to(torch.float64)
+def operators(space, generator, batch=2, contrast=(2.0, 100.0)):
+    """Media of a condition that single precision, in which networks answer, can bear."""
+    return families.mixed(*space, batch=batch, contrast=contrast)(generator).to(torch.float64)
 
 
 @pytest.mark.parametrize("space", SPACES, ids=str)
@@ -61,7 +62,7 @@ def test_the_coarse_matrix_is_that_of_galerkin(space, block, generator):
 
 @pytest.mark.parametrize("space", SPACES, ids=str)
 def test_the_coarse_form_is_symmetric_positive_definite_for_any_weights(space, generator):
-    A = operators(space, generator, batch=1)
+    A = operators(space, generator, batch=1, contrast=(2.0, 20.0))
     model = neural(len(space), block=3, smoothing=2)
     with torch.no_grad():
         for p in model.parameters():
@@ -85,7 +86,7 @@ def test_dense_and_sparse_factors_give_the_same(generator):
 @pytest.mark.parametrize("form", ["coarse", "direction"])
 @pytest.mark.parametrize("space", [(37,), (24, 20), (7, 8, 9)], ids=str)
 def test_batches_and_scales_do_not_matter(form, space, generator):
-    A = families.mixed(*space, batch=2, contrast=(2.0, 20.0))(generator).to(torch.float64)
+    A = operators(space, generator, contrast=(2.0, 20.0))
     model = neural(len(space), form, block=4)
     r = torch.randn(2, 3, *space, generator=generator, dtype=torch.float64)
     both = model.setup(A)(r)

@@ -77,8 +77,9 @@ INSTANCES: dict[str, Instance] = {
     "dirichlet obstacles": Instance(lambda g: masked(g, "dirichlet"), preconditioners=(None, "jacobi", "ic0", "schwarz")),
     "helmholtz": Instance(lambda g: Helmholtz(9.0, Grid.unit(9, 8, kind="cell")), ("minres", "gmres", "fgmres"), (None,)),
     "sparse": Instance(lambda g: Sparse(random_sparse(g, 60, symmetric=True)), preconditioners=(None, "jacobi", "ic0", "lu", "amg")),
+    # fewer unknowns than directions kept: a restart may stall where eigenvalues lie on both sides of zero
     "sparse indefinite": Instance(
-        lambda g: Sparse(random_sparse(g, 60, symmetric=True, shift=3.0)), ("minres", "gmres", "fgmres"), (None,)
+        lambda g: Sparse(random_sparse(g, 24, symmetric=True, shift=3.0)), ("minres", "gmres", "fgmres"), (None,)
     ),
     "sparse nonsymmetric": Instance(
         lambda g: Sparse(random_sparse(g, 60, symmetric=False)), ANY, (None, "jacobi", "lu")
