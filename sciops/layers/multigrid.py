@@ -1,4 +1,4 @@
-r"""Multigrid cycles whose parts are learned: one recursion, :func:`sciops.solvers.linear.multigrid.cycle`, two kinds.
+r"""Multigrid cycles whose parts are learned: one recursion, :func:`sciops.solvers.linear.cycles.cycle`, two kinds.
 
 :class:`SPDVCycle` is a preconditioner of a given operator: the same few weights serve every level, grid size and
 operator, and the map is symmetric positive definite whatever they are. :class:`LinearVCycle` is a layer of a neural
@@ -21,7 +21,7 @@ from sciops.kernels.stencil import diffusion_apply, diffusion_residual, offsets
 from sciops.layers.convolution import CONVOLUTIONS, TRANSPOSED
 from sciops.layers.padding import pad_axes
 from sciops.layers.pointwise import PointwiseLinear
-from sciops.solvers.linear.multigrid import cycle
+from sciops.solvers.linear.cycles import cycle
 
 _COARSEST = 100  # unknowns that are solved for by a dense inverse
 _LEAST = 1e-7  # of the entries of a row: what is below counts as this in logarithms
@@ -157,10 +157,12 @@ class SPDVCycle(nn.Module):
         Raises
         ------
         InputError
-            If the operator has another number of axes, or shapes that do not fit each other.
+            If the operator has another number of axes, or shapes that do not fit each other, or is of half precision.
         """
         if diagonal.ndim != self.d + 1:
             raise InputError(f"a cycle for {self.d} axes was given an operator on a grid of {diagonal.ndim - 1}")
+        if diagonal.dtype not in (torch.float32, torch.float64):
+            raise InputError(f"a cycle computes in torch.float32 or torch.float64, the operator is {diagonal.dtype}")
         found: list[SPDLevel] = []
         while diagonal[0].numel() > _COARSEST:
             weights = blackbox_weights(diagonal, coupling)
@@ -320,7 +322,7 @@ class LinearVCycle(nn.Module):
 
 
 class _Grid(nn.Module):
-    """The convolutions of a level; meets :class:`~sciops.solvers.linear.multigrid.Level`."""
+    """The convolutions of a level; meets :class:`~sciops.solvers.linear.cycles.Level`."""
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ only what the residuals show.
 
 **One resolution, or all.** As published, the network works on the cells of A. Its reach is a fixed number of cells, and
 so on a larger grid the smooth part of the error is left. With ``levels="all"`` the same network works on every level of
-a multigrid hierarchy, in the recursion of :func:`~sciops.solvers.linear.multigrid.cycle`: each of its answers is
+a multigrid hierarchy, in the recursion of :func:`~sciops.solvers.linear.cycles.cycle`: each of its answers is
 followed by an exact line search with the operator of the level.
 """
 
@@ -27,7 +27,8 @@ from sciops.kernels.stencil import diffusion_apply
 from sciops.preconditioners.base import LearnedPreconditioner, registry
 from sciops.preconditioners.lanczos import ritz_vectors
 from sciops.solvers.linear import LinearOperator, Multigrid
-from sciops.solvers.linear.multigrid import CoarseSolve, cycle
+from sciops.solvers.linear.cycles import cycle
+from sciops.solvers.linear.levels import CoarseSolve
 
 _CONVOLUTIONS: dict[int, type[nn.Conv1d | nn.Conv2d | nn.Conv3d]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _POOLS: dict[int, Callable[..., Tensor]] = {

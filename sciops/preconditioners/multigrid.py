@@ -12,7 +12,10 @@ from sciops.kernels.stencil import diffusion_apply
 from sciops.layers.multigrid import PARTS, DenseSolve, SPDLevel, SPDVCycle
 from sciops.preconditioners.base import LearnedPreconditioner, registry
 from sciops.solvers.linear import LinearOperator, cg
-from sciops.solvers.linear.multigrid import CoarseSolve, Cycle, StencilLevel, cycle, precisions
+from sciops.solvers.linear.cycles import Cycle, cycle
+from sciops.solvers.linear.levels import CoarseSolve, StencilLevel
+from sciops.solvers.linear.multigrid import precisions
+from sciops.solvers.linear.operator import require_stencil
 
 _STEPS = (2, 9)  # how many iterations of conjugate gradients come before the one that is trained
 _LEAST = 1e-12  # of the error that an iteration leaves: what is below is rounding
@@ -118,8 +121,8 @@ class LearnedMultigrid(LearnedPreconditioner):
 
     def _scaled(self, A: LinearOperator) -> tuple[Tensor, Tensor, float]:
         """D and w, divided by the largest entry of D, and that."""
-        diagonal, coupling = getattr(A, "stencil_diagonal", None), getattr(A, "coupling", None)
-        if not isinstance(diagonal, Tensor) or not isinstance(coupling, Tensor) or diagonal.ndim != self.d + 1:
+        diagonal, coupling = require_stencil("LearnedMultigrid", A)
+        if diagonal.ndim != self.d + 1:
             raise InputError(f"LearnedMultigrid({self.d}) needs an operator on a grid of {self.d} axes, got {A!r}")
         if A.definite is False or A.nullspace is not None:
             raise InputError(

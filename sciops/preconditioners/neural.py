@@ -31,7 +31,8 @@ from sciops.kernels.smoothing import Sweeps, chebyshev, smooth, smooth_residual
 from sciops.kernels.stencil import diffusion_apply, diffusion_residual
 from sciops.preconditioners.base import LearnedPreconditioner, registry
 from sciops.solvers.linear import LinearOperator, fcg
-from sciops.solvers.linear.multigrid import Cycle, cycle
+from sciops.solvers.linear.cycles import Cycle, cycle
+from sciops.solvers.linear.operator import require_stencil
 
 FORMS = ("coarse", "direction")
 _LARGEST = 2.0  # eigenvalue of D^-1 A where the diagonal is not below the sum of the couplings
@@ -330,9 +331,7 @@ def _dot(u: Fields, v: Fields) -> Float[Tensor, "batch rhs"]:
 
 
 def _stencil(A: LinearOperator) -> Stencil:
-    diagonal, coupling = getattr(A, "stencil_diagonal", None), getattr(A, "coupling", None)
-    if not isinstance(diagonal, Tensor) or not isinstance(coupling, Tensor):
-        raise InputError(f"NeuralPreconditioner needs an operator on a grid, as Diffusion is, got {A!r}")
+    diagonal, coupling = require_stencil("NeuralPreconditioner", A)
     if A.definite is not True:
         raise InputError(f"NeuralPreconditioner needs a positive definite operator, {A!r} is not known to be one")
     ends = [bool((w.select(a + 1, -1) != 0).any()) for a, w in enumerate(coupling.detach().unbind(1))]

@@ -6,6 +6,7 @@ import contextlib
 import math
 import time
 from collections.abc import Iterator
+from numbers import Real
 from typing import TypeVar, overload
 
 import torch
@@ -109,12 +110,12 @@ def train(
     >>> model.record.steps, model.record.family
     (3, 'DiffusionFamily(lognormal, 16x16, batch=4, dirichlet)')
     """
-    if not 0 < minutes < math.inf:
-        raise InputError(f"minutes = {minutes}, expected a positive number")
-    if steps is not None and steps < 1:
-        raise InputError(f"steps = {steps}, expected at least 1")
-    if not 0 < learning_rate < math.inf:
-        raise InputError(f"learning_rate = {learning_rate}, expected a positive number")
+    for name, value in (("minutes", minutes), ("learning_rate", learning_rate)):
+        if not (isinstance(value, Real) and 0 < value < math.inf):
+            raise InputError(f"{name} = {value!r}, expected a positive number")
+    for name, count in (("steps", steps), ("threads", threads)):
+        if count is not None and not (isinstance(count, int) and count >= 1):
+            raise InputError(f"{name} = {count!r}, expected a whole number of at least 1")
     if not callable(family):
         raise InputError(f"the family is a {type(family).__name__}, expected a function of a generator")
     if not isinstance(model, LearnedPreconditioner | None):

@@ -187,8 +187,15 @@ def load_weights(folder: Path, model: nn.Module, weights: dict[str, Tensor]) -> 
     Raises
     ------
     ModelError
-        If they do not fit.
+        If they do not fit, or are not finite.
     """
+    # buffers may be infinite, as the mask of an attention is
+    for name, own in model.named_parameters():
+        value = weights.get(name, own)
+        if not bool(value.isfinite().all()):
+            raise ModelError(f"{folder}: {name!r} holds infinity or NaN; save the model again, or train it again")
+        if value.is_complex() != own.is_complex():
+            raise ModelError(f"{folder}: {name!r} is {value.dtype}, and the model has {own.dtype}; save it again")
     dtypes = {value.dtype for value in weights.values() if value.is_floating_point()}
     model.to(torch.float64 if dtypes == {torch.float64} else torch.float32)
     try:

@@ -23,7 +23,7 @@ from sciops.kernels.blackbox import blackbox_prolong
 from sciops.kernels.smoothing import smooth, smooth_residual
 from sciops.preconditioners import DiffusionFamily, LearnedMultigrid, LearnedPreconditioner, families, train
 from sciops.solvers.linear import Chebyshev, Diffusion, LinearOperator, Multigrid, Sparse, cg
-from sciops.solvers.linear.multigrid import cycle
+from sciops.solvers.linear.cycles import cycle
 from sciops.solvers.linear.sparse import stencil_matrix
 
 pytestmark = pytest.mark.benchmark

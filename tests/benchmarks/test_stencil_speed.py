@@ -20,8 +20,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from sciops.solvers.linear import Diffusion
-from sciops.solvers.linear.multigrid import Chebyshev, Multigrid, cycle
+from sciops.solvers.linear import Chebyshev, Diffusion, Multigrid
+from sciops.solvers.linear.cycles import cycle
 
 pytestmark = pytest.mark.benchmark
 

@@ -8,7 +8,7 @@ import torch
 from sciops.errors import InputError
 from sciops.preconditioners import LearnedMultigrid, families, train
 from sciops.solvers.linear import Chebyshev, Diffusion, Multigrid, cg
-from sciops.solvers.linear.multigrid import cycle
+from sciops.solvers.linear.cycles import cycle
 
 
 def system(generator, *space, contrast=(10.0, 1e3)):

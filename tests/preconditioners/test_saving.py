@@ -196,6 +196,14 @@ def test_a_full_disk_leaves_nothing_or_the_old_one(model, tmp_path, monkeypatch)
         (lambda f: (f / "weights.safetensors").unlink(), "missing or damaged"),
         (lambda f: save_file({"coefficients": torch.tensor([torch.nan])}, f / "weights.safetensors"), "holds NaN"),
         (
+            lambda f: save_file({"coefficients": torch.full((4,), torch.inf)}, f / "weights.safetensors"),
+            "holds infinity",
+        ),
+        (
+            lambda f: save_file({"coefficients": torch.ones(4).cfloat()}, f / "weights.safetensors"),
+            "is torch.complex64",
+        ),
+        (
             lambda f: save_file(
                 {**load_file(f / "weights.safetensors"), "x": torch.ones(1)}, f / "weights.safetensors"
             ),

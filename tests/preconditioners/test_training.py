@@ -129,6 +129,8 @@ def test_bad_arguments_of_training_are_named():
         ({"minutes": 0.0}, "minutes = 0.0"),
         ({"steps": 0}, "steps = 0"),
         ({"learning_rate": math.nan}, "learning_rate = nan"),
+        ({"minutes": "x"}, "minutes = 'x', expected a positive number"),
+        ({"threads": 0}, "threads = 0, expected a whole number of at least 1"),
     ):
         with pytest.raises(InputError, match=said):
             train(constant, Step(), progress=False, **options)

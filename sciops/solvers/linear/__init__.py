@@ -1,6 +1,7 @@
 """Linear systems: operators, Krylov methods and preconditioners; every answer carries its true residual."""
 
 from sciops.solvers.linear.adapters import PyAMG
+from sciops.solvers.linear.cycles import full_multigrid
 from sciops.solvers.linear.diffusion import Diffusion, Helmholtz
 from sciops.solvers.linear.direct import SparseLU
 from sciops.solvers.linear.elasticity import Elasticity
@@ -9,7 +10,7 @@ from sciops.solvers.linear.incomplete import IncompleteCholesky
 from sciops.solvers.linear.jacobi import Jacobi
 from sciops.solvers.linear.krylov import bicgstab, block_cg, cg, fcg, fgmres, gmres, minres, refine
 from sciops.solvers.linear.matrixfree import MatrixFree
-from sciops.solvers.linear.multigrid import Multigrid, full_multigrid
+from sciops.solvers.linear.multigrid import Multigrid
 from sciops.solvers.linear.operator import LinearOperator
 from sciops.solvers.linear.preconditioner import (
     Preconditioner,

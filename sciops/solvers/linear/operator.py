@@ -341,6 +341,20 @@ def _rebuilt(
     return first.rebuilt(tensors[:count]), second.rebuilt(tensors[count:])
 
 
+def require_stencil(who: str, A: LinearOperator) -> tuple[Tensor, Tensor]:
+    """D and w of an operator on a grid, as :mod:`sciops.kernels.stencil` has them.
+
+    Raises
+    ------
+    InputError
+        If the operator has none; the message says `who` asks.
+    """
+    diagonal, coupling = getattr(A, "stencil_diagonal", None), getattr(A, "coupling", None)
+    if not isinstance(diagonal, Tensor) or not isinstance(coupling, Tensor):
+        raise InputError(f"{who} needs an operator on a grid, as Diffusion is, got {A!r}; PyAMG takes matrices")
+    return diagonal, coupling
+
+
 def _require_alike(what: str, first: LinearOperator, second: LinearOperator) -> None:
     if not isinstance(second, LinearOperator):
         raise InputError(f"{what} takes two operators, got {type(second).__name__}; MatrixFree makes one of a function")

@@ -199,6 +199,7 @@ def test_what_does_not_fit_is_named(method, generator):
     for options, said in (
         ({"x0": b[None, None].expand(1, 2, 12, 12)}, "x0 has shape"),
         ({"rtol": -1.0}, "rtol"),
+        ({"rtol": "x"}, "rtol is .x."),
         ({"maxiter": 0}, "maxiter"),
         ({"M": "jacoby"}, "did you mean 'jacobi'"),
         ({"M": torch.ones(3)}, "Sparse"),
