@@ -163,7 +163,8 @@ def _require_bias(bias: Tensor | None, batch: int, out: int) -> None:
         return
     if not bias.dtype.is_floating_point:
         raise InputError(f"the bias is of dtype {bias.dtype}; a real floating-point tensor is expected")
-    if tuple(bias.shape) not in ((out,), (batch, out)):
+    # number by number: a tuple among tuples compares batch with out, which torch.export takes for a bound on the batch
+    if bias.ndim not in (1, 2) or bias.shape[-1] != out or (bias.ndim == 2 and bias.shape[0] != batch):
         raise InputError(f"the bias has shape {tuple(bias.shape)}, expected ({out},) or ({batch}, {out})")
 
 
