@@ -6,6 +6,14 @@ here and why, `use` and the environment variable SCIOPS_KERNELS force one (:mod:
 
 from __future__ import annotations
 
+from sciops.kernels.bicgstab import (
+    bicgstab_direction,
+    bicgstab_direction_,
+    bicgstab_half,
+    bicgstab_half_,
+    bicgstab_update,
+    bicgstab_update_,
+)
 from sciops.kernels.blackbox import blackbox_prolong, blackbox_restrict, blackbox_weights, galerkin
 from sciops.kernels.dense import (
     Factors,
@@ -19,50 +27,25 @@ from sciops.kernels.dense import (
 from sciops.kernels.diffusion import diffusion_operator
 from sciops.kernels.dispatch import info, read_environment, use
 from sciops.kernels.fourier import FourierAxis, analysis_matrix, synthesis_matrix
+from sciops.kernels.gmres import arnoldi, arnoldi_, gmres_rotate, gmres_rotate_
 from sciops.kernels.krylov import cg_direction, cg_direction_, cg_update, cg_update_, conjugate, conjugate_, dot
 from sciops.kernels.lines import line_factors, line_solve, line_solve_, line_weights
 from sciops.kernels.minres import minres_lanczos, minres_lanczos_, minres_start, minres_update, minres_update_
 from sciops.kernels.mixing import mix
-from sciops.kernels.nonsymmetric import (
-    arnoldi,
-    arnoldi_,
-    bicgstab_direction,
-    bicgstab_direction_,
-    bicgstab_half,
-    bicgstab_half_,
-    bicgstab_update,
-    bicgstab_update_,
-    gmres_rotate,
-    gmres_rotate_,
-)
 from sciops.kernels.periodic import dealiased_product, fourier_resample, spectral_derivative
 from sciops.kernels.pointwise import perceptron
+from sciops.kernels.prepared import prepare
 from sciops.kernels.products import linear
 from sciops.kernels.runge_kutta import (
-    StepController,
-    StepState,
     error_norm,
     hermite_weights,
     interpolate_step,
     interpolate_step_,
-    prepare,
     stage_combination,
     stage_combination_,
-    step_control,
-    step_control_,
 )
 from sciops.kernels.scan import affine_scan
-from sciops.kernels.smoothing import (
-    Sweeps,
-    chebyshev,
-    gauss_seidel,
-    jacobi,
-    l1_scale,
-    smooth,
-    smooth_,
-    smooth_residual,
-    smooth_residual_,
-)
+from sciops.kernels.smoothing import l1_scale, smooth, smooth_, smooth_residual, smooth_residual_
 from sciops.kernels.spectral import spectral_convolution
 from sciops.kernels.stencil import (
     diffusion_apply,
@@ -72,6 +55,8 @@ from sciops.kernels.stencil import (
     stencil_adjoint,
     stencil_apply,
 )
+from sciops.kernels.step_size import StepController, StepState, step_control, step_control_
+from sciops.kernels.sweeps import Sweeps, chebyshev, gauss_seidel, jacobi
 from sciops.kernels.systems import Status
 from sciops.kernels.transfer import (
     coarse_shape,

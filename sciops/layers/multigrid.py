@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from sciops.errors import InputError
 from sciops.kernels.blackbox import around, blackbox_prolong, blackbox_restrict, blackbox_weights, columns, galerkin
-from sciops.kernels.smoothing import Sweeps, chebyshev, l1_scale, smooth, smooth_residual
+from sciops.kernels.smoothing import l1_scale, smooth, smooth_residual
 from sciops.kernels.stencil import diffusion_apply, diffusion_residual, offsets
+from sciops.kernels.sweeps import Sweeps, chebyshev
 from sciops.layers.convolution import CONVOLUTIONS, TRANSPOSED
 from sciops.layers.padding import pad_axes
 from sciops.layers.pointwise import PointwiseLinear

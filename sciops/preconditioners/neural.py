@@ -27,8 +27,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sciops.errors import InputError, did_you_mean
-from sciops.kernels.smoothing import Sweeps, chebyshev, smooth, smooth_residual
+from sciops.kernels.smoothing import smooth, smooth_residual
 from sciops.kernels.stencil import diffusion_apply, diffusion_residual
+from sciops.kernels.sweeps import Sweeps, chebyshev
 from sciops.preconditioners.base import LearnedPreconditioner, registry
 from sciops.solvers.linear import LinearOperator, fcg
 from sciops.solvers.linear.cycles import Cycle, cycle

@@ -14,7 +14,9 @@ from ode_loop import ERROR, A, dopri5, lorenz, van_der_pol
 
 from sciops.kernels import runge_kutta as rk
 from sciops.kernels.dispatch import use
+from sciops.kernels.prepared import prepare
 from sciops.kernels.scan import affine_scan
+from sciops.kernels.step_size import StepController, StepState, step_control_
 
 pytestmark = pytest.mark.benchmark
 
@@ -56,9 +58,9 @@ def tuned_step(y, slopes, h, K, weights, error):
 def our_step(y, slopes, h):
     stage, K, zero = torch.empty_like(y), torch.empty_like(slopes), torch.zeros_like(h)
     status = torch.zeros(len(y), dtype=torch.int64)
-    state = rk.StepState(zero, y.clone(), h.clone(), y.new_ones(len(y), 2), status, zero.clone())
-    combine = [rk.prepare(rk.stage_combination_, stage, state.y, K, state.h, A[i]) for i in range(1, 7)]
-    control = rk.prepare(rk.step_control_, state, K, stage, zero + 1e9, 1.0, 1.0, ERROR, rk.StepController(5.0))
+    state = StepState(zero, y.clone(), h.clone(), y.new_ones(len(y), 2), status, zero.clone())
+    combine = [prepare(rk.stage_combination_, stage, state.y, K, state.h, A[i]) for i in range(1, 7)]
+    control = prepare(step_control_, state, K, stage, zero + 1e9, 1.0, 1.0, ERROR, StepController(5.0))
 
     def run():
         for i in range(6):

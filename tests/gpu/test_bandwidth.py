@@ -9,7 +9,7 @@ import rooflines
 import torch
 from torch import Tensor
 
-from sciops.kernels import krylov, smoothing, stencil
+from sciops.kernels import krylov, smoothing, stencil, sweeps
 
 pytestmark = pytest.mark.benchmark
 DEVICE = "cuda"
@@ -53,7 +53,7 @@ def test_stencils_move_memory_as_a_copy_does(grid, dtype, machine, report):
         (
             "Jacobi sweep",
             d + 5,
-            lambda: smoothing.smooth(diagonal, coupling, scale, b, u, sweeps=smoothing.jacobi()),
+            lambda: smoothing.smooth(diagonal, coupling, scale, b, u, sweeps=sweeps.jacobi()),
         ),
     ]
     start = len(report.goals)

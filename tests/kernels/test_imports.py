@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from sciops import kernels
+
 SUPPORT = Path(__file__).parents[1] / "support"
 PROGRAM = """
 import sys
@@ -34,6 +36,11 @@ for example in all_examples():
             kernel(*args)
     print(example)
 """
+
+
+def test_public_names_are_functions_and_classes() -> None:
+    """One of them is also the name of its module, which must not stand in its place."""
+    assert all(callable(getattr(kernels, name)) for name in kernels.__all__)
 
 
 def test_every_kernel_runs_without_the_other_libraries() -> None:

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sciops.errors import InputError
-from sciops.kernels import krylov, minres, nonsymmetric
+from sciops.kernels import krylov, minres
+from sciops.kernels.bicgstab import bicgstab_direction_, bicgstab_half_, bicgstab_update_
+from sciops.kernels.gmres import arnoldi, arnoldi_, gmres_rotate, gmres_rotate_
 from sciops.kernels.systems import Status
 
 
@@ -117,8 +119,8 @@ def gmres(A, b, M, rtol=1e-8, maxiter=60):
     g[:, 0] = size
     for j in range(m):
         Z[j] = M(V[j])
-        h = nonsymmetric.arnoldi_(V, A(Z[j]), status, j + 1)
-        residual = nonsymmetric.gmres_rotate_(R, rotations, g, h, status)
+        h = arnoldi_(V, A(Z[j]), status, j + 1)
+        residual = gmres_rotate_(R, rotations, g, h, status)
         count += h.any(1)
         stop(status, residual, rtol * size)
         if status.all():
@@ -136,13 +138,13 @@ def bicgstab(A, b, M, rtol=1e-8, maxiter=1000):
     for _ in range(maxiter):
         Mp = M(p)
         v = A(Mp)
-        alpha, _ = nonsymmetric.bicgstab_half_(r, shadow, v, rho, status)
+        alpha, _ = bicgstab_half_(r, shadow, v, rho, status)
         Ms = M(r)
         old, moving = rho, status == 0
-        omega, rho, rr = nonsymmetric.bicgstab_update_(x, r, Mp, Ms, A(Ms), shadow, alpha, status)
+        omega, rho, rr = bicgstab_update_(x, r, Mp, Ms, A(Ms), shadow, alpha, status)
         count += moving
         stop(status, rr.sqrt(), goal)
-        nonsymmetric.bicgstab_direction_(p, r, v, rho, old, alpha, omega, status)
+        bicgstab_direction_(p, r, v, rho, old, alpha, omega, status)
         if status.all():
             break
     return x, status, count
@@ -309,7 +311,7 @@ def test_arnoldi_keeps_vectors_orthogonal_where_once_would_not(generator):
     V = torch.zeros(4, 1, 5000, dtype=torch.float64)
     V[:3, 0] = torch.linalg.qr(torch.randn(5000, 3, generator=generator, dtype=torch.float64)).Q.T
     w = V[:3].sum(0) + 1e-9 * torch.randn(1, 5000, generator=generator, dtype=torch.float64)
-    V, h, _ = nonsymmetric.arnoldi(V, w, torch.zeros(1, dtype=torch.int32), 3)
+    V, h, _ = arnoldi(V, w, torch.zeros(1, dtype=torch.int32), 3)
     assert (V[:, 0] @ V[:, 0].T - torch.eye(4)).abs().max() < 1e-14
     assert (torch.einsum("j,jn->n", h[0], V[:, 0]) - w[0]).norm() < 1e-14 * w.norm()
 
@@ -372,13 +374,13 @@ def test_bad_slots_and_counts_are_named():
     with pytest.raises(InputError, match="slot is 2, but 2 directions are kept"):
         krylov.conjugate(torch.ones(2, 1, 3), torch.ones(2, 1, 3), torch.ones(2, 1), v, v, status, 2)
     with pytest.raises(InputError, match="needs room for 3, but holds 2"):
-        nonsymmetric.arnoldi(torch.ones(2, 1, 3), v, status, 2)
+        arnoldi(torch.ones(2, 1, 3), v, status, 2)
     with pytest.raises(InputError, match=r"\(8, 1\) in float64 as minres_start makes them"):
         minres.minres_lanczos(v, v, v, v, torch.ones(8, 1), status)
     with pytest.raises(InputError, match=r"pAp has dtype torch.int64"):
         krylov.conjugate(torch.ones(1, 1, 3), torch.ones(1, 1, 3), torch.ones(1, 1).long(), v, v, status, 0)
     with pytest.raises(InputError, match=r"R has shape \(\), expected \(system, m, m\)"):
-        nonsymmetric.gmres_rotate(torch.tensor(1.0), v, v, v, status)
+        gmres_rotate(torch.tensor(1.0), v, v, v, status)
     with pytest.raises(InputError, match=r"beta has shape \(\), expected \(system,\)"):
         minres.minres_start(torch.tensor(1.0))
     with pytest.raises(InputError, match=r"beta has dtype torch.int64"):
@@ -390,5 +392,5 @@ def test_a_status_with_gaps_is_read_right():
     R, rotations = torch.zeros(2, 1, 1).double(), torch.zeros(2, 2, 1).double()
     g, h = torch.tensor([[5.0, 0.0]] * 2).double(), torch.tensor([[3.0, 4.0]] * 2).double()
     status = torch.tensor([0, 1, 1, 0], dtype=torch.int32)[::2]
-    residual = nonsymmetric.gmres_rotate_(R, rotations, g, h, status)
+    residual = gmres_rotate_(R, rotations, g, h, status)
     assert residual.tolist() == pytest.approx([4.0, 0.0]) and R.flatten().tolist() == pytest.approx([5.0, 0.0])

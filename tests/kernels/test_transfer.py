@@ -14,8 +14,9 @@ from torch import Tensor
 
 from sciops.errors import InputError
 from sciops.kernels.diffusion import diffusion_operator
-from sciops.kernels.smoothing import chebyshev, smooth, smooth_residual
+from sciops.kernels.smoothing import smooth, smooth_residual
 from sciops.kernels.stencil import diffusion_apply
+from sciops.kernels.sweeps import chebyshev
 from sciops.kernels.transfer import (
     coarse_shape,
     coarsen,

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from sciops.kernels import runge_kutta as rk
+from sciops.kernels.prepared import prepare
+from sciops.kernels.step_size import SampleStatus, StepController, StepState, step_control_
 
 C = [0, 1 / 5, 3 / 10, 4 / 5, 8 / 9, 1, 1]
 A: list[list[float]] = [
@@ -47,16 +49,16 @@ def dopri5(
     first: float | Tensor = 1e-3,
     every: int = 8,
     record: list[Tensor] | None = None,
-) -> tuple[rk.StepState, int]:
+) -> tuple[StepState, int]:
     """Integrate every sample from 0; the state at the end and the number of steps of the batch."""
     n = len(y0)
     t, h = y0.new_zeros(n), y0.new_zeros(n) + first
-    state = rk.StepState(t, y0.clone(), h, y0.new_ones(n, 2), torch.zeros(n, dtype=torch.int64), torch.zeros_like(t))
+    state = StepState(t, y0.clone(), h, y0.new_ones(n, 2), torch.zeros(n, dtype=torch.int64), torch.zeros_like(t))
     K, stage, end = y0.new_empty(7, *y0.shape), torch.empty_like(y0), torch.full_like(t, until)
     c = torch.tensor(C, dtype=y0.dtype)[:, None]
     K[0] = f(t, y0)
-    combine = [rk.prepare(rk.stage_combination_, stage, state.y, K, h, A[i]) for i in range(1, 7)]
-    control = rk.prepare(rk.step_control_, state, K, stage, end, rtol, atol, ERROR, rk.StepController(5.0))
+    combine = [prepare(rk.stage_combination_, stage, state.y, K, h, A[i]) for i in range(1, 7)]
+    control = prepare(step_control_, state, K, stage, end, rtol, atol, ERROR, StepController(5.0))
     slope, steps = None, 0
     while True:
         times = torch.addcmul(t, c, h)
@@ -70,7 +72,7 @@ def dopri5(
         if record is not None:
             record.append(state.taken.clone())
         # the only look at the numbers
-        if steps % every == 0 and not bool((state.status == rk.SampleStatus.ACTIVE).any()):
+        if steps % every == 0 and not bool((state.status == SampleStatus.ACTIVE).any()):
             return state, steps
 
 

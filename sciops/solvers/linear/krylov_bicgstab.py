@@ -1,11 +1,11 @@
-"""BiCGStab on the kernels of :mod:`sciops.kernels.nonsymmetric`."""
+"""BiCGStab on the kernels of :mod:`sciops.kernels.bicgstab`."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from sciops.kernels import krylov, nonsymmetric
+from sciops.kernels import bicgstab, krylov
 from sciops.solvers.linear.krylov_system import Run, System
 
 
@@ -22,15 +22,15 @@ class StabilizedBiconjugateGradients(Run):
         system, r, status = self.system, self.r, self.status
         Mp = self._preconditioned(self.p)
         v = self.image = system.apply(Mp)
-        alpha, _ = nonsymmetric.bicgstab_half_(r, self.shadow, v, self.rho, status)
+        alpha, _ = bicgstab.bicgstab_half_(r, self.shadow, v, self.rho, status)
         Ms = self._preconditioned(r)
         t = system.apply(Ms)
         old = self.rho
-        omega, self.rho, rr = nonsymmetric.bicgstab_update_(self.x, r, Mp, Ms, t, self.shadow, alpha, status)
+        omega, self.rho, rr = bicgstab.bicgstab_update_(self.x, r, Mp, Ms, t, self.shadow, alpha, status)
         known = rr.sqrt()
         # a system that is done must not go on into a break-down of the next direction
         frozen = torch.where((status == 0) & (known <= self.goal), 1, status).to(status.dtype)
-        nonsymmetric.bicgstab_direction_(self.p, r, v, self.rho, old, alpha, omega, frozen)
+        bicgstab.bicgstab_direction_(self.p, r, v, self.rho, old, alpha, omega, frozen)
         status.copy_(torch.where(frozen == 1, status, frozen))
         return known
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sciops.kernels import krylov, minres, nonsymmetric
+from sciops.kernels import gmres, krylov, minres
 from sciops.solvers.linear.krylov_system import Run, System, norm
 from sciops.solvers.linear.solution import Outcome
 
@@ -91,9 +91,9 @@ class GeneralizedMinimalResidual(Run):
         if self.Z is not None:
             self.Z[j] = z
         self.image = self.system.apply(z)
-        h = nonsymmetric.arnoldi_(V, self.image, self.status, j + 1)
+        h = gmres.arnoldi_(V, self.image, self.status, j + 1)
         self.steps += 1
-        return nonsymmetric.gmres_rotate_(self.R, self.rotations, self.g, h, self.status)
+        return gmres.gmres_rotate_(self.R, self.rotations, self.g, h, self.status)
 
     def finish(self) -> None:
         m = self.steps

@@ -10,8 +10,9 @@ from torch import Tensor
 from sciops.kernels.blackbox import blackbox_prolong, blackbox_restrict
 from sciops.kernels.cpu.memory import apart
 from sciops.kernels.lines import line_factors, line_solve, line_solve_
-from sciops.kernels.smoothing import Sweeps, chebyshev, smooth_, smooth_residual_
+from sciops.kernels.smoothing import smooth_, smooth_residual_
 from sciops.kernels.stencil import diffusion_apply, diffusion_residual
+from sciops.kernels.sweeps import Sweeps, chebyshev
 from sciops.kernels.transfer import coarse_shape, prolong, prolong_add, restrict
 from sciops.solvers.linear.smoothers import Line, largest_eigenvalue
 

@@ -17,8 +17,8 @@ from torch import Tensor
 from sciops.errors import InputError, did_you_mean
 from sciops.kernels.krylov import dot
 from sciops.kernels.minres import minres_lanczos, minres_start
-from sciops.kernels.smoothing import Sweeps, chebyshev, gauss_seidel, jacobi
 from sciops.kernels.stencil import diffusion_apply, offsets
+from sciops.kernels.sweeps import Sweeps, chebyshev, gauss_seidel, jacobi
 
 _SAFETY = 1.1  # over the largest eigenvalue, which Lanczos finds from below
 _STRONG = 5.0  # times as strong as along another axis, from where on lines pay

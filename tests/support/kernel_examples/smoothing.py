@@ -6,7 +6,7 @@ from typing import Any
 
 from kernel_examples import Draw, Example
 from kernel_examples.stencil import grid, operator
-from sciops.kernels.smoothing import Sweeps, chebyshev, gauss_seidel, jacobi
+from sciops.kernels.sweeps import Sweeps, chebyshev, gauss_seidel, jacobi
 from sciops.kernels.transfer import coarse_shape
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from kernel_examples import Draw
 
-from sciops.kernels import krylov, minres, nonsymmetric
+from sciops.kernels import bicgstab, gmres, krylov, minres
 
 N = 1024**2
 
@@ -41,10 +41,10 @@ def rows(draw: Draw) -> list[tuple[str, float, float, Callable[[], object]]]:
         return run
 
     def turn() -> object:
-        return nonsymmetric.bicgstab_direction_(p, r, z, one, one, tiny, one, status)
+        return bicgstab.bicgstab_direction_(p, r, z, one, one, tiny, one, status)
 
     def second() -> object:
-        return nonsymmetric.bicgstab_update_(x, r, p, z, 1e6 * Ap, c, tiny, status)
+        return bicgstab.bicgstab_update_(x, r, p, z, 1e6 * Ap, c, tiny, status)
 
     table: list[tuple[str, float, float, Callable[[], object]]] = [
         ("krylov_dot", 2 * N, 2 * size, lambda: krylov.dot(p, Ap)),
@@ -64,9 +64,9 @@ def rows(draw: Draw) -> list[tuple[str, float, float, Callable[[], object]]]:
             "arnoldi_, 10 kept",
             (8 * count + 5) * N,
             (3 * count + 7) * size,
-            lambda: nonsymmetric.arnoldi_(V, z, status, count),
+            lambda: gmres.arnoldi_(V, z, status, count),
         ),
-        ("bicgstab_half_", 6 * N, 5 * size, lambda: nonsymmetric.bicgstab_half_(r, c, z, tiny, status)),
+        ("bicgstab_half_", 6 * N, 5 * size, lambda: bicgstab.bicgstab_half_(r, c, z, tiny, status)),
         ("bicgstab_update_ (and a copy)", 15 * N, 12 * size, second),
         ("bicgstab_direction_", 4 * N, 4 * size, turn),
     ]

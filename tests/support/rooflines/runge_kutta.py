@@ -9,6 +9,8 @@ from kernel_examples import Draw
 from ode_loop import DENSE, ERROR, A
 
 from sciops.kernels import runge_kutta as rk
+from sciops.kernels.prepared import prepare
+from sciops.kernels.step_size import StepController, StepState, step_control_
 
 
 def rows(draw: Draw) -> list[tuple[str, float, float, Callable[[], object]]]:
@@ -19,11 +21,11 @@ def rows(draw: Draw) -> list[tuple[str, float, float, Callable[[], object]]]:
         y, K, h = draw.normal(batch, dim), draw.normal(7, batch, dim), draw.uniform(batch)
         out, slope, zero = torch.empty_like(y), draw.normal(batch, dim), 0 * h
         status = torch.zeros(batch, dtype=torch.int64, device=y.device)
-        state = rk.StepState(zero, y.clone(), h, torch.ones_like(y[:, :2]).contiguous(), status, zero.clone())
-        stage = rk.prepare(rk.stage_combination_, out, y, K, h, A[6])
-        control = rk.prepare(rk.step_control_, state, K, out, zero + 1e9, 1.0, 1.0, ERROR, rk.StepController(5.0))
+        state = StepState(zero, y.clone(), h, torch.ones_like(y[:, :2]).contiguous(), status, zero.clone())
+        stage = prepare(rk.stage_combination_, out, y, K, h, A[6])
+        control = prepare(step_control_, state, K, out, zero + 1e9, 1.0, 1.0, ERROR, StepController(5.0))
 
-        def step(state: rk.StepState = state, control: Callable[[], object] = control) -> None:
+        def step(state: StepState = state, control: Callable[[], object] = control) -> None:
             state.h.fill_(1e-3)
             control()
 
@@ -40,7 +42,7 @@ def rows(draw: Draw) -> list[tuple[str, float, float, Callable[[], object]]]:
                 f"interpolate_step_ 4 times {label}",
                 4 * 13 * size,
                 11 * size * number,
-                rk.prepare(rk.interpolate_step_, times, y, K, h, theta.clamp(0.1, 0.9), DENSE),
+                prepare(rk.interpolate_step_, times, y, K, h, theta.clamp(0.1, 0.9), DENSE),
             ),
         ]
     return table

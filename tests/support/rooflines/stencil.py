@@ -11,7 +11,7 @@ from collections.abc import Callable
 from kernel_examples import Draw
 from torch import Tensor
 
-from sciops.kernels import smoothing, stencil, transfer
+from sciops.kernels import smoothing, stencil, sweeps, transfer
 from sciops.kernels.diffusion import diffusion_operator
 from sciops.kernels.interpolation import interpolation_weights, linear_weights
 
@@ -31,7 +31,7 @@ def _level(draw: Draw, *space: int) -> list[Row]:
     corners = interpolation_weights(diagonal, coupling).contiguous()
     product = linear_weights(space, dtype=u.dtype, device=u.device)
     one, own = draw.normal(*(3,) * d), (diagonal, coupling, scale)
-    pair, colours = smoothing.chebyshev(2), smoothing.gauss_seidel()
+    pair, colours = sweeps.chebyshev(2), sweeps.gauss_seidel()
     applied = 4 * d + 1  # a product for each of 2 d + 1 neighbours, and their sum
 
     def row(name: str, operations: float, call: Callable[[], object], *touched: Tensor) -> Row:
