@@ -120,6 +120,12 @@ def attempt(folder: Path) -> int:
     return child
 
 
+def wait_for(path: Path, child: int) -> None:
+    """Until a file is there, or the child process has ended, which is left to be waited for."""
+    while not path.exists() and os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        time.sleep(0.001)
+
+
 def kill(folder: Path, count: int, kills: int, seed: int) -> None:
     import torch.utils.tensorboard  # once here, so that the attempts spend their time training
 
@@ -134,7 +140,12 @@ def kill(folder: Path, count: int, kills: int, seed: int) -> None:
     for run in range(count):
         for _ in range(kills):
             child = attempt(folder / str(run))
-            time.sleep(moments.uniform(0.05, 0.95 if kills == 1 else 1.5 / kills) * seconds)
+            if kills == 1 and run % 3:
+                # from the first checkpoint on: on a busy machine most of the time passes before it
+                wait_for(folder / str(run) / "checkpoints" / "last.ckpt", child)
+                time.sleep(moments.uniform(0.0, 0.4) * seconds)
+            else:
+                time.sleep(moments.uniform(0.05, 0.95 if kills == 1 else 1.5 / kills) * seconds)
             os.kill(child, signal.SIGKILL)
             died = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
             going = (folder / str(run) / "checkpoints" / "last.ckpt").exists()
