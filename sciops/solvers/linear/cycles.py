@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sciops.kernels.krylov import dot
+
 
 class Level(Protocol):
     """What a cycle asks of a level."""
@@ -174,11 +176,13 @@ class Cycle:
         with torch.no_grad():
             if not r.numel():
                 return out
-            low, high = torch.aminmax(r.flatten(2), dim=-1)
-            size = torch.maximum(-low, high)
+            flat = r.flatten(2).flatten(0, 1)
+            size = dot(flat, flat).sqrt()
             if bool(((size > 1e-12) & (size < 1e12)).all()):
                 b = r.contiguous() if self.dtype == r.dtype else self._rounded(r)
                 return out.copy_(approximate(b)).mul_(1 / self._scale)
+            low, high = torch.aminmax(r.flatten(2), dim=-1)
+            size = torch.maximum(-low, high)
             # what leaves the range of single precision is brought to one; a NaN must not reach the other systems
             fit, lost = (size > 0) & (size < math.inf), ~(size < math.inf)
             shape = (*size.shape, *(1,) * (r.ndim - 2))

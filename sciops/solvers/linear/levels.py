@@ -16,6 +16,8 @@ from sciops.kernels.sweeps import Sweeps, chebyshev
 from sciops.kernels.transfer import coarse_shape, prolong, prolong_add, restrict
 from sciops.solvers.linear.smoothers import Line, largest_eigenvalue
 
+_PIVOT = 1e-5  # of the largest, below which a matrix counts as nearly singular
+
 
 class CoarseSolve:
     """The inverse of a small symmetric operator, dense.
@@ -33,13 +35,26 @@ class CoarseSolve:
         unit = torch.eye(n, dtype=torch.float64, device=diagonal.device).view(1, n, *diagonal.shape[1:])
         unit = unit.expand(diagonal.shape[0], *unit.shape[1:]).contiguous()
         matrix = diffusion_apply(diagonal.double(), coupling.double(), unit).flatten(2)
-        values, vectors = torch.linalg.eigh((matrix + matrix.mT) / 2)
-        inverse = torch.where(torch.arange(n, device=values.device) < kept, 0, 1 / values)
-        self.inverse = ((vectors * inverse[:, None]) @ vectors.mT).to(diagonal.dtype)
+        self.inverse = _inverse((matrix + matrix.mT) / 2, kept).to(diagonal.dtype)
 
     def __call__(self, b: Tensor) -> Tensor:
         u: Tensor = b.flatten(2) @ self.inverse
         return u.view(b.shape)
+
+
+def _inverse(matrix: Tensor, kept: int) -> Tensor:
+    """Of each symmetric matrix of a batch, with the `kept` smallest eigenvalues left zero."""
+    if not kept:
+        # a third of the time of eigenvectors, which are for what is nearly singular
+        factor, failed = torch.linalg.cholesky_ex(matrix)
+        pivots = factor.diagonal(dim1=1, dim2=2)
+        if not bool(failed.any()) and bool((pivots.amin(1) > _PIVOT * pivots.amax(1)).all()):
+            found: Tensor = torch.cholesky_inverse(factor)
+            return found
+    values, vectors = torch.linalg.eigh(matrix)
+    inverse = torch.where(torch.arange(matrix.shape[1], device=values.device) < kept, 0, 1 / values)
+    product: Tensor = (vectors * inverse[:, None]) @ vectors.mT
+    return product
 
 
 class StencilLevel:

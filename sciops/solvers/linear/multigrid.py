@@ -202,11 +202,11 @@ class Multigrid(Cycle):
             )
         # entries around one, whatever the units: single precision ends at 1e38
         scale = float(largest)
-        diagonal, coupling = diagonal / scale, coupling / scale
         smoother = self.smoother or choose_smoother(coupling)
         made, kept = precisions(diagonal, coupling, one_strength=self.smoother is None and smoother == PLAIN)
         made, kept = (torch.float64 if dtype == torch.float64 else made), dtype or kept
-        diagonal, coupling = diagonal.to(made), coupling.to(made)
+        # in one pass over memory, which the quotient and its conversion would take three of
+        diagonal, coupling = (torch.div(t, scale, out=torch.empty_like(t, dtype=made)) for t in (diagonal, coupling))
         levels: list[StencilLevel | LineLevel] = []
         self.smoothers: list[Smoother] = []
         while diagonal[0].numel() > _COARSEST:

@@ -23,7 +23,7 @@ from sciops.kernels.sweeps import Sweeps, chebyshev, gauss_seidel, jacobi
 _SAFETY = 1.1  # over the largest eigenvalue, which Lanczos finds from below
 _STRONG = 5.0  # times as strong as along another axis, from where on lines pay
 _SHARE = 0.15  # of the cells for which that holds
-_SAMPLE = 4096  # cells that are looked at
+_SAMPLE, _LEAST = 4096, 512  # cells that are looked at, of all operators of a batch and of each at least
 
 
 def _require_polynomial(smoother: Chebyshev | Line) -> None:
@@ -227,9 +227,10 @@ def choose_smoother(coupling: Tensor) -> Smoother:
         return PLAIN
     space = coupling.shape[2:]
     cells = torch.arange(space.numel(), device=coupling.device)
-    if cells.numel() > _SAMPLE:
+    sample = max(_SAMPLE // len(coupling), _LEAST)
+    if cells.numel() > sample:
         # drawn by chance, lest what repeats itself is met at one place only
-        draw = torch.randint(cells.numel(), (_SAMPLE,), generator=torch.Generator().manual_seed(0))
+        draw = torch.randint(cells.numel(), (sample,), generator=torch.Generator().manual_seed(0))
         cells = draw.to(coupling.device)
     links, sides, stride = coupling.flatten(2), [], space.numel()
     for axis, n in enumerate(space):
@@ -265,7 +266,7 @@ def largest_eigenvalue(
         Of Lanczos.
     """
     ones = torch.ones_like(diagonal)[:, None]
-    around = diffusion_apply(torch.zeros_like(diagonal), -coupling.abs(), ones)[:, 0]
+    around = diffusion_apply(torch.zeros_like(diagonal), coupling.abs().neg_(), ones)[:, 0]
     gershgorin = float((1 + around / diagonal).amax())
     if gershgorin <= 2 * (1 + 1e-5):
         # couplings of one sign: sharp, and for lines 2 T - A is diagonally dominant too
