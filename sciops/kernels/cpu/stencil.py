@@ -121,6 +121,9 @@ def residual_plane(
     the whole one, (links, planes, rows, cells). `links` holds as many numbers: the compiler sees how many, and drops
     the loops for other operators, which makes those that stay quicker.
     """
+    if len(links) == 4:
+        _residual_of_nine(r[0], b[0], diagonal[0], coupling[:, :, 0], i, x[0], below[0], above[0], of_b, of_u)
+        return
     if len(links) > 3:
         _residual_of_all(links, r, b, diagonal, coupling, i, x, below, above, of_b, of_u)
         return
@@ -187,14 +190,43 @@ def _residual_of_all(
         y[0] = of_b * f[0] + of_u * (c[0] * u[0] - w[0] * u[second] - w[last] * u[last])
         if n3 > 1:
             y[last] = of_b * f[last] + of_u * (c[last] * u[last] - w[last] * u[0] - w[last - 1] * u[last - 1])
-        if len(links) == 4:
-            _add_rows(y, coupling, 1, i, j, above[j], before, j, below[j], -of_u)
-        else:
-            k, h = j + 1 if j + 1 < n2 else 0, j - 1 if j > 0 else n2 - 1
-            _add_rows(y, coupling, 1, i, j, x[k], i, h, x[h], -of_u)
-            _add_rows(y, coupling, 4, i, j, above[h], before, k, below[k], -of_u)
-            _add_rows(y, coupling, 7, i, j, above[j], before, j, below[j], -of_u)
-            _add_rows(y, coupling, 10, i, j, above[k], before, h, below[h], -of_u)
+        k, h = j + 1 if j + 1 < n2 else 0, j - 1 if j > 0 else n2 - 1
+        _add_rows(y, coupling, 1, i, j, x[k], i, h, x[h], -of_u)
+        _add_rows(y, coupling, 4, i, j, above[h], before, k, below[k], -of_u)
+        _add_rows(y, coupling, 7, i, j, above[j], before, j, below[j], -of_u)
+        _add_rows(y, coupling, 10, i, j, above[k], before, h, below[h], -of_u)
+
+
+@compiled(inline=True)
+def _residual_of_nine(
+    y: np.ndarray,
+    f: np.ndarray,
+    c: np.ndarray,
+    coupling: np.ndarray,
+    i: int,
+    u: np.ndarray,
+    low: np.ndarray,
+    up: np.ndarray,
+    of_b: float,
+    of_u: float,
+) -> None:
+    """:func:`residual_plane` of nine points, in one loop: rows of coarse grids are so short that calls would count."""
+    n1, n3 = coupling.shape[1:]
+    before = i - 1 if i > 0 else n1 - 1
+    w, w0, w1, w2 = coupling[0, i], coupling[1, i], coupling[2, i], coupling[3, i]
+    v0, v1, v2 = coupling[1, before], coupling[2, before], coupling[3, before]
+    for p in range(1, n3 - 1):
+        rest = w[p] * u[p + 1] + w[p - 1] * u[p - 1]
+        rest += w0[p] * up[p - 1] + w1[p] * up[p] + w2[p] * up[p + 1]
+        rest += v0[p + 1] * low[p + 1] + v1[p] * low[p] + v2[p - 1] * low[p - 1]
+        y[p] = of_b * f[p] + of_u * (c[p] * u[p] - rest)
+    for end in range(2 if n3 > 1 else 1):
+        p = end * (n3 - 1)
+        left, right = p - 1 if p > 0 else n3 - 1, p + 1 if p + 1 < n3 else 0
+        rest = w[p] * u[right] + w[left] * u[left]
+        rest += w0[p] * up[left] + w1[p] * up[p] + w2[p] * up[right]
+        rest += v0[right] * low[right] + v1[p] * low[p] + v2[left] * low[left]
+        y[p] = of_b * f[p] + of_u * (c[p] * u[p] - rest)
 
 
 @compiled

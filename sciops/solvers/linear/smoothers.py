@@ -23,7 +23,7 @@ from sciops.kernels.sweeps import Sweeps, chebyshev, gauss_seidel, jacobi
 _SAFETY = 1.1  # over the largest eigenvalue, which Lanczos finds from below
 _STRONG = 5.0  # times as strong as along another axis, from where on lines pay
 _SHARE = 0.15  # of the cells for which that holds
-_SAMPLE, _LEAST = 4096, 512  # cells that are looked at, of all operators of a batch and of each at least
+_SAMPLE, _LEAST = 4096, 64  # cells that are looked at, of all operators of a batch and of each at least
 
 
 def _require_polynomial(smoother: Chebyshev | Line) -> None:
